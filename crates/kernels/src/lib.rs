@@ -9,11 +9,17 @@
 //! bit-identical for any thread count. *Every value is initialised*: a fresh [`Buffer`] is zeroed, a
 //! recycled one holds stale numbers, never undefined bytes.
 
+mod arithmetic;
 mod buffer;
 mod dtype;
+pub mod fold;
+pub mod index;
 mod isa;
+mod parts;
 pub mod pool;
+pub mod scan;
 mod slice;
+pub mod sort;
 mod workspace;
 
 pub use buffer::{Buffer, pooled_bytes, trim_pool};
