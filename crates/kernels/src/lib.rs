@@ -11,6 +11,7 @@
 
 mod arithmetic;
 mod buffer;
+pub mod dot;
 mod dtype;
 pub mod fold;
 pub mod index;

@@ -1,0 +1,68 @@
+//! What the micro-kernels need of a vector register, so that each of them is written once.
+
+use crate::dtype::Element;
+use crate::isa::Isa;
+
+use super::micro::Kernels;
+
+/// A type that sums of products are made in: `f32` or `f64`.
+pub(super) trait Real: Element + Default + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> {
+    /// The micro-kernels for an instruction set, or for the best one below it that this machine has.
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+}
+
+impl Real for f32 {
+    #[inline]
+    fn kernels(isa: Isa) -> &'static Kernels<f32> {
+        match isa.min(Isa::detect()) {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx => &super::micro_avx512::F32,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &super::micro_avx2::F32,
+            _ => &super::micro_portable::F32,
+        }
+    }
+}
+
+impl Real for f64 {
+    #[inline]
+    fn kernels(isa: Isa) -> &'static Kernels<f64> {
+        match isa.min(Isa::detect()) {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Amx => &super::micro_avx512::F64,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &super::micro_avx2::F64,
+            _ => &super::micro_portable::F64,
+        }
+    }
+}
+
+/// A register of [`Vector::LANES`] scalars.
+///
+/// All methods are unsafe for the same two reasons: the machine must have the instructions (the caller is
+/// compiled for them), and a pointer must be valid for the lanes that the method touches.
+pub(super) trait Vector: Copy {
+    /// One lane.
+    type Scalar: Real;
+    /// Number of lanes.
+    const LANES: usize;
+
+    /// All lanes zero.
+    unsafe fn zero() -> Self;
+    /// All lanes `x`.
+    unsafe fn splat(x: Self::Scalar) -> Self;
+    /// The lanes from `p`, at any alignment.
+    unsafe fn load(p: *const Self::Scalar) -> Self;
+    /// The first `n` lanes from `p`, the others zero; touches no memory beyond them.
+    unsafe fn load_first(p: *const Self::Scalar, n: usize) -> Self;
+    /// The lanes to `p`, at any alignment.
+    unsafe fn store(self, p: *mut Self::Scalar);
+    /// The first `n` lanes to `p`; touches no memory beyond them.
+    unsafe fn store_first(self, p: *mut Self::Scalar, n: usize);
+    /// self + a·b, with one rounding where the machine has an instruction for it.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+    /// self + a
+    unsafe fn add(self, a: Self) -> Self;
+    /// The sum of all lanes, added in halves.
+    unsafe fn sum(self) -> Self::Scalar;
+}
