@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Cpu;
 use crate::arithmetic::{Accumulator, Arithmetic, Typed, by_dtype, same_size};
-use crate::buffer::Buffer;
 use crate::dtype::{DType, Element};
+use crate::floats::{Floats, FloatsMut};
 use crate::parts::{Shared, each};
 use crate::slice::{Slice, SliceMut};
 
@@ -354,24 +354,15 @@ struct Combine<'a> {
 impl Typed for Combine<'_> {
     type Out = ();
 
-    fn run<T: Arithmetic>(mut self) {
-        if !matches!(self.out.dtype(), DType::F16 | DType::BF16) {
-            return combine::<T>(self.cpu, self.f, self.space, self.updates, self.out);
+    fn run<T: Arithmetic>(self) {
+        let Combine { cpu, space, f, updates, out } = self;
+        if !matches!(out.dtype(), DType::F16 | DType::BF16) {
+            return combine::<T>(cpu, f, space, updates, out);
         }
-        let (cpu, f, space) = (self.cpu, self.f, self.space);
-        let wide = |x: &[T]| {
-            let mut buffer = Buffer::new(x.len() * size_of::<f32>());
-            let values = buffer.get_mut::<f32>().iter_mut().zip(x);
-            values.for_each(|(w, x)| *w = x.to_number().as_f64() as f32);
-            buffer
-        };
-        let updates = wide(self.updates.get::<T>());
-        let mut base = wide(self.out.get::<T>());
-        let updates = Slice::new(DType::F32, updates.bytes());
-        combine::<f32>(cpu, f, space, updates, SliceMut::new(DType::F32, base.bytes_mut()));
-        for (out, &sum) in self.out.get::<T>().iter_mut().zip(base.get::<f32>()) {
-            *out = T::from_number(crate::dtype::Number::Float(sum as f64));
-        }
+        let updates = Floats::new(cpu, updates);
+        let mut base = FloatsMut::keeping(cpu, out);
+        combine::<f32>(cpu, f, space, Slice::of(updates.get()), SliceMut::of(base.get()));
+        base.finish(cpu);
     }
 }
 

@@ -11,17 +11,22 @@
 
 mod arithmetic;
 mod buffer;
-pub mod dot;
 mod dtype;
+mod floats;
 pub mod fold;
 pub mod fused;
 pub mod index;
 mod isa;
+pub mod loss;
+pub mod norm;
 pub mod math;
 mod parts;
+pub mod dot;
 pub mod pool;
+mod real;
 pub mod scan;
 mod slice;
+pub mod softmax;
 pub mod sort;
 mod workspace;
 

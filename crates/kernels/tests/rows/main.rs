@@ -2,17 +2,21 @@
 
 mod fold;
 mod index;
+mod loss;
+mod norm;
 mod scan;
+mod softmax;
 mod sort;
 
 use half::{bf16, f16};
 use limpid_kernels::{Buffer, Cpu, DType, Element, Number, Slice, SliceMut};
 
 /// Random numbers for tests (splitmix64); the seed stands in the test, so that a failure repeats.
+#[derive(Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,12 +25,12 @@ impl Random {
     }
 
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.bits() % n as u64) as usize
     }
 
     /// Roughly normal: the sum of twelve uniform numbers, less 6.
     pub fn normal(&mut self) -> f64 {
-        (0..12).map(|_| (self.next() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
+        (0..12).map(|_| (self.bits() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
     }
 
     pub fn normals(&mut self, n: usize, scale: f64) -> Vec<f64> {
@@ -122,7 +126,7 @@ pub fn place(shape: &[usize], at: &[usize]) -> usize {
 }
 
 /// Runs `kernel` on 1, 2 and 16 threads; checks that the bytes agree and returns them.
-pub fn same_on_all_threads(len: usize, kernel: impl Fn(&Cpu, &mut Buffer)) -> Buffer {
+pub fn same_on_all_threads(len: usize, mut kernel: impl FnMut(&Cpu, &mut Buffer)) -> Buffer {
     let mut results = cpus().into_iter().map(|cpu| {
         let mut out = stale(DType::U8, len);
         kernel(&cpu, &mut out);
@@ -131,4 +135,25 @@ pub fn same_on_all_threads(len: usize, kernel: impl Fn(&Cpu, &mut Buffer)) -> Bu
     let first = results.next().unwrap();
     assert!(results.all(|other| other.bytes() == first.bytes()), "the result depends on the number of threads");
     first
+}
+
+/// The types that kernels of real numbers take.
+pub const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
+
+/// Checks `got` against `want` within the type's relative tolerance: of the expected value, or of `size` where
+/// that is larger (the size of the terms whose difference the value is).
+pub fn close(dtype: DType, got: &[f64], want: &[f64], size: f64, what: &str) {
+    let (relative, least) = match dtype {
+        DType::F16 => (2f64.powi(-11) * 1.01, 2f64.powi(-25)),
+        DType::BF16 => (2f64.powi(-8) * 1.01, 0.0),
+        DType::F32 => (1.3e-6, 1e-37),
+        _ => (1e-13, 1e-300),
+    };
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (&a, &b)) in got.iter().zip(want).enumerate() {
+        // What the kernel loses in f32 comes on top of the rounding to a half.
+        let tolerance =
+            relative * b.abs() + (if dtype.is_float() && dtype.size() > 2 { relative } else { 1.3e-6 }) * size;
+        assert!(a == b || (a - b).abs() <= tolerance.max(least), "{dtype} {what}: [{i}] is {a}, not {b}");
+    }
 }

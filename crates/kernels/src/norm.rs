@@ -1,0 +1,236 @@
+//! Layer normalisation of contiguous rows, and its gradients.
+
+use std::borrow::Cow;
+
+use crate::Cpu;
+use crate::dtype::DType;
+use crate::floats::{Floats, FloatsMut};
+use crate::isa::{Arch, Job, dispatch};
+use crate::parts::{each3, rows_per_task};
+use crate::real::{Real, sum, sum2, sum3};
+use crate::slice::{Slice, SliceMut};
+
+/// Elements that one task takes.
+const TASK: usize = 32 << 10;
+/// At most so many partial sums of the weights' gradients.
+const PARTS: usize = 64;
+/// Rows whose share in the weights' gradients is summed before it is added to the rest.
+const SUBTOTAL: usize = 32;
+
+/// `out[r, c] = (x[r, c] - mean[r])·rstd[r]·weight[c] + bias[c]` with the row's mean and
+/// `rstd = 1/√(variance + eps)`, the variance divided by `cols` (as `torch.nn.functional.layer_norm`).
+///
+/// `src` and `out` are contiguous `[rows, cols]` and `weight`, `bias` `[cols]`, of one float type (no weight:
+/// 1, no bias: 0). `mean` and `rstd` are `[rows]`, f64 for f64, else f32. f16 and bf16 are computed in f32 and
+/// rounded once.
+///
+/// # Panics
+/// When lengths or types do not fit each other, or the type is not a float.
+pub fn layer_norm(
+    cpu: &Cpu,
+    rows: usize,
+    cols: usize,
+    eps: f64,
+    src: Slice,
+    weight: Option<Slice>,
+    bias: Option<Slice>,
+    mut out: SliceMut,
+    mut mean: SliceMut,
+    mut rstd: SliceMut,
+) {
+    assert_eq!(src.dtype(), out.dtype());
+    assert!(src.len() == rows * cols && out.len() == rows * cols && mean.len() == rows && rstd.len() == rows);
+    for affine in [weight, bias].into_iter().flatten() {
+        assert!(affine.len() == cols && affine.dtype() == src.dtype());
+    }
+    if src.dtype() == DType::F64 {
+        let (weight, bias) = (weight.map(|w| w.get::<f64>()), bias.map(|b| b.get()));
+        let norm = Norm { cols, weight: full(weight, cols, 1.0), bias: full(bias, cols, 0.0) };
+        return norm.forward(cpu, eps, src.get(), out.get(), mean.get(), rstd.get());
+    }
+    let (weight, bias) = (weight.map(|w| Floats::new(cpu, w)), bias.map(|b| Floats::new(cpu, b)));
+    let weight = full(weight.as_ref().map(|w| w.get()), cols, 1.0);
+    let bias = full(bias.as_ref().map(|b| b.get()), cols, 0.0);
+    let (x, mut y) = (Floats::new(cpu, src), FloatsMut::new(out));
+    Norm { cols, weight, bias }.forward(cpu, eps, x.get(), y.get(), mean.get::<f32>(), rstd.get());
+    y.finish(cpu);
+}
+
+/// The gradients of [`layer_norm`] from the gradient `g` of its result. With x̂ = (x - mean)·rstd and
+/// h = g·weight:
+///
+/// - `dx = rstd·(h - mean of h - x̂·mean of h·x̂)`, means over the row;
+/// - `dw[c] = Σ g[·, c]·x̂[·, c]` and `db[c] = Σ g[·, c]`, sums over the rows, where asked for.
+///
+/// Shapes and types are those of the forward pass: `x`, `g`, `dx` `[rows, cols]`; `weight`, `dw`, `db` `[cols]`;
+/// `mean` and `rstd` `[rows]`, f32 for halves.
+///
+/// # Panics
+/// When lengths or types do not fit each other, or the type is not a float.
+pub fn layer_norm_grad(
+    cpu: &Cpu,
+    rows: usize,
+    cols: usize,
+    x: Slice,
+    weight: Option<Slice>,
+    mean: Slice,
+    rstd: Slice,
+    g: Slice,
+    mut dx: SliceMut,
+    mut dw: Option<SliceMut>,
+    mut db: Option<SliceMut>,
+) {
+    assert!(x.dtype() == dx.dtype() && g.dtype() == dx.dtype());
+    assert!(x.len() == rows * cols && g.len() == rows * cols && dx.len() == rows * cols);
+    assert!(mean.len() == rows && rstd.len() == rows && weight.is_none_or(|w| w.len() == cols));
+    assert!([&dw, &db].into_iter().flatten().all(|d| d.len() == cols && d.dtype() == dx.dtype()));
+    if x.dtype() == DType::F64 {
+        let weight = full(weight.map(|w| w.get()), cols, 1.0);
+        let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
+        let (dw, db) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
+        return Norm { cols, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get::<f64>(), dw, db);
+    }
+    let (x, g, weight) = (Floats::new(cpu, x), Floats::new(cpu, g), weight.map(|w| Floats::new(cpu, w)));
+    let weight = full(weight.as_ref().map(|w| w.get()), cols, 1.0);
+    let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
+    let (mut dx, mut dw, mut db) = (FloatsMut::new(dx), dw.map(FloatsMut::new), db.map(FloatsMut::new));
+    let (dw_sums, db_sums) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
+    Norm { cols, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get(), dw_sums, db_sums);
+    for out in [Some(dx), dw, db].into_iter().flatten() {
+        out.finish(cpu);
+    }
+}
+
+/// `values`, or `cols` times `default`.
+fn full<T: Real>(values: Option<&[T]>, cols: usize, default: f64) -> Cow<'_, [T]> {
+    values.map_or_else(|| Cow::Owned(vec![T::from_f64(default); cols]), Cow::Borrowed)
+}
+
+/// What all rows share. Without a weight or a bias they are filled in: they stay in the first cache.
+struct Norm<'a, T: Real> {
+    cols: usize,
+    weight: Cow<'a, [T]>,
+    bias: Cow<'a, [T]>,
+}
+
+/// What the backward pass gets.
+#[derive(Clone, Copy)]
+struct Saved<'a, T> {
+    x: &'a [T],
+    mean: &'a [T],
+    rstd: &'a [T],
+    g: &'a [T],
+}
+
+impl<T: Real> Norm<'_, T> {
+    fn forward(&self, cpu: &Cpu, eps: f64, x: &[T], out: &mut [T], mean: &mut [T], rstd: &mut [T]) {
+        let (cols, size) = (self.cols, rows_per_task(self.cols, TASK));
+        let tasks = mean.len().div_ceil(size);
+        each3(&cpu.pool, tasks, (out, size * cols), (mean, size), (rstd, size), |i, out, mean, rstd| {
+            let x = &x[i * size * cols..][..out.len()];
+            dispatch(cpu.isa, Forward { norm: self, eps, x, out, mean, rstd });
+        });
+    }
+
+    fn backward(&self, cpu: &Cpu, saved: Saved<T>, dx: &mut [T], dw: Option<&mut [T]>, db: Option<&mut [T]>) {
+        let (cols, rows) = (self.cols, saved.mean.len());
+        let size = rows_per_task(cols, TASK).max(rows.div_ceil(PARTS));
+        let tasks = rows.div_ceil(size);
+        let (mut dw_parts, mut db_parts) = (vec![T::default(); tasks * cols], vec![T::default(); tasks * cols]);
+        let parts = ((&mut dw_parts[..], cols), (&mut db_parts[..], cols));
+        each3(&cpu.pool, tasks, (dx, size * cols), parts.0, parts.1, |i, dx, dw, db| {
+            let rows = i * size..(i * size + size).min(rows);
+            let (x, g) = (&saved.x[i * size * cols..][..dx.len()], &saved.g[i * size * cols..][..dx.len()]);
+            let saved = Saved { x, g, mean: &saved.mean[rows.clone()], rstd: &saved.rstd[rows] };
+            dispatch(cpu.isa, Backward { norm: self, saved, dx, dw, db });
+        });
+        for (out, parts) in [(dw, dw_parts), (db, db_parts)] {
+            let Some(out) = out else { continue };
+            out.fill(T::default());
+            if cols > 0 {
+                parts.chunks_exact(cols).for_each(|part| add(part, out));
+            }
+        }
+    }
+}
+
+/// sums += x
+#[inline(always)]
+fn add<T: Real>(x: &[T], sums: &mut [T]) {
+    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
+}
+
+struct Forward<'a, T: Real> {
+    norm: &'a Norm<'a, T>,
+    eps: f64,
+    x: &'a [T],
+    out: &'a mut [T],
+    mean: &'a mut [T],
+    rstd: &'a mut [T],
+}
+
+impl<T: Real> Job for Forward<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let (cols, n) = (self.norm.cols, self.norm.cols as f64);
+        let (weight, bias) = (&self.norm.weight[..cols], &self.norm.bias[..cols]);
+        for (r, (mean, rstd)) in self.mean.iter_mut().zip(self.rstd).enumerate() {
+            let x = &self.x[r * cols..][..cols];
+            let out = &mut self.out[r * cols..][..cols];
+            let m = T::from_f64(sum(x, |x| x) / n);
+            let variance = sum(x, |x| (x - m) * (x - m)) / n;
+            let scale = T::from_f64(1.0 / (variance + self.eps).sqrt());
+            for c in 0..cols {
+                out[c] = ((x[c] - m) * scale).fma::<A>(weight[c], bias[c]);
+            }
+            (*mean, *rstd) = (m, scale);
+        }
+    }
+}
+
+struct Backward<'a, T: Real> {
+    norm: &'a Norm<'a, T>,
+    saved: Saved<'a, T>,
+    dx: &'a mut [T],
+    dw: &'a mut [T],
+    db: &'a mut [T],
+}
+
+impl<T: Real> Job for Backward<'_, T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        let Backward { norm, saved, dx, dw, db } = self;
+        let cols = norm.cols;
+        if cols == 0 {
+            return;
+        }
+        let (weight, n) = (&norm.weight[..cols], cols as f64);
+        let (mut dw_part, mut db_part) = (vec![T::default(); cols], vec![T::default(); cols]);
+        let (dw_part, db_part) = (&mut dw_part[..cols], &mut db_part[..cols]);
+        for r in 0..saved.mean.len() {
+            let (x, g) = (&saved.x[r * cols..][..cols], &saved.g[r * cols..][..cols]);
+            let (mean, rstd, dx) = (saved.mean[r], saved.rstd[r], &mut dx[r * cols..][..cols]);
+            let sum_h = T::from_f64(sum2(g, weight, |g, w| g * w) / n);
+            for c in 0..cols {
+                dx[c] = (x[c] - mean) * rstd;
+            }
+            let sum_hx = T::from_f64(sum3(g, weight, dx, |g, w, x| g * w * x) / n);
+            for c in 0..cols {
+                let normal = dx[c];
+                dw_part[c] = g[c].fma::<A>(normal, dw_part[c]);
+                db_part[c] = db_part[c] + g[c];
+                dx[c] = rstd * (g[c] * weight[c] - sum_h - normal * sum_hx);
+            }
+            if r % SUBTOTAL == SUBTOTAL - 1 || r + 1 == saved.mean.len() {
+                add(dw_part, dw);
+                add(db_part, db);
+                dw_part.fill(T::default());
+                db_part.fill(T::default());
+            }
+        }
+    }
+}
