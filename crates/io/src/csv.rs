@@ -1,6 +1,6 @@
 //! Tables of text: comma- or tab-separated, with a header; every value knows its line.
 //!
-//! Source: RFC 4180 for quotes; lines end with `\n` or `\r\n`, blank lines and a byte order mark are skipped.
+//! Source: RFC 4180 for quotes; lines end with `\n`, `\r\n` or `\r`; blank lines and a byte order mark are skipped.
 
 use crate::error::quote;
 use crate::source::read_all;
@@ -84,7 +84,7 @@ pub fn parse(path: &Path, bytes: &[u8], dialect: Dialect) -> Result<Table, Error
     let header = first.fields;
     for row in &rows {
         if row.fields.len() != header.len() {
-            let what = format!("{} fields, the table has {} columns", row.fields.len(), header.len());
+            let what = format!("expected {} fields, found {}", header.len(), row.fields.len());
             let help = "add or remove fields, and put a field that holds the delimiter in double quotes";
             return Err(at(path, row.line, 0, "", what, help));
         }
@@ -106,7 +106,7 @@ fn rows(path: &Path, mut bytes: &[u8], dialect: Dialect) -> Result<Vec<Row>, Err
         let position = record.position().map_or(bytes.len(), |position| position.byte() as usize);
         let blank = bytes.iter().skip(position).take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
         let start = (position + blank).min(bytes.len());
-        line += bytes[counted..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        line += line_ends(&bytes[counted..start]);
         counted = start;
         if start == bytes.len() {
             return Ok(rows);
@@ -115,6 +115,16 @@ fn rows(path: &Path, mut bytes: &[u8], dialect: Dialect) -> Result<Vec<Row>, Err
     }
     let help = "close it with another `\"`, or double it to mean the sign itself";
     Err(at(path, line, 0, "", "a quote that opens in this row is never closed", help))
+}
+
+/// How many of `\n`, `\r\n`, `\r` there are.
+fn line_ends(bytes: &[u8]) -> u64 {
+    let ends = bytes.iter().enumerate().filter(|&(at, &byte)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    ends.count() as u64
 }
 
 fn texts(path: &Path, line: u64, record: &ByteRecord) -> Result<Vec<String>, Error> {
@@ -152,7 +162,11 @@ impl Table {
     /// There is none.
     pub fn column(&self, name: &str) -> Result<usize, Error> {
         self.header.iter().position(|column| column == name).ok_or_else(|| {
-            let help = format!("its columns are {}", self.header.join(", "));
+            const SHOWN: usize = 12;
+            let names: Vec<String> = self.header.iter().take(SHOWN).map(|name| quote(name)).collect();
+            let more = self.header.len().saturating_sub(SHOWN);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let help = format!("its columns are {}{more}", names.join(", "));
             Error::file(&self.path, format!("there is no column {}", quote(name)), help)
         })
     }
@@ -186,7 +200,7 @@ impl Table {
 }
 
 fn at(path: &Path, line: u64, column: usize, field: &str, what: impl Into<String>, help: &str) -> Error {
-    let at = At::Line { line, column, field: field.into() };
+    let at = At::Line { line, column, field: if field.is_empty() { String::new() } else { quote(field) } };
     Error { path: path.to_owned(), at, what: what.into(), help: help.into() }
 }
 

@@ -41,7 +41,7 @@ pub enum At {
         line: u64,
         /// The number of the field in the line, from 1; 0 for the whole line.
         column: usize,
-        /// The column's name; empty for the whole line.
+        /// The column's name, quoted; empty where it has none, and for the whole line.
         field: String,
     },
 }
@@ -64,6 +64,7 @@ impl Error {
             ErrorKind::IsADirectory => ("it is a folder", "name a file"),
             ErrorKind::NotADirectory => ("a part of its path is a file, not a folder", "check the path"),
             ErrorKind::DirectoryNotEmpty => ("the folder exists and is not empty", "choose another name, or remove it"),
+            ErrorKind::InvalidFilename => ("it does not end in a name that can be used", "check the end of the path"),
             ErrorKind::UnexpectedEof => ("it ended while it was read", "let no other program write it meanwhile"),
             _ => {
                 return Error::file(
@@ -85,6 +86,9 @@ impl fmt::Display for Error {
             At::Byte { offset, field } => write!(f, "{path}: {}\n  at byte {offset}, {field}", self.what)?,
             // `file:line` is what editors and terminals jump to.
             At::Line { line, column: 0, .. } => write!(f, "{path}:{line}: {}", self.what)?,
+            At::Line { line, column, field } if field.is_empty() => {
+                write!(f, "{path}:{line}: {}\n  in column {column}", self.what)?;
+            }
             At::Line { line, column, field } => {
                 write!(f, "{path}:{line}: {}\n  in column {column}, {field}", self.what)?;
             }

@@ -146,6 +146,9 @@ impl Header {
             let key = text.string()?;
             text.expect(":")?;
             let first = match key.as_str() {
+                "descr" if text.skip("[") => {
+                    return Err((place, "an array of records is not read: save its columns one by one".into()));
+                }
                 "descr" => descr.replace(text.string()?).is_none(),
                 "fortran_order" => fortran_order.replace(text.truth()?).is_none(),
                 "shape" => shape.replace(text.sizes()?).is_none(),

@@ -219,7 +219,10 @@ impl<'a> Parser<'a> {
             self.error(text, &at, format!("the sizes {} multiply to more bytes than there can be", quote(text)))
         })?;
         let (text, at) = field("data_offsets")?;
-        let [start, end]: [u64; 2] = self.value(text, &at, "two offsets")?;
+        let offsets: Vec<u64> = self.value(text, &at, "two offsets")?;
+        let [start, end] = offsets[..] else {
+            return Err(self.error(text, &at, format!("expected two offsets, found {}", quote(text))));
+        };
         match end.checked_sub(start) {
             None => Err(self.error(text, &at, format!("the data ends at {end}, before it begins at {start}"))),
             Some(len) if len != bytes as u64 => {
@@ -246,7 +249,7 @@ impl<'a> Parser<'a> {
                 return at(info.start, field, format!("the tensor overlaps the one before it, which ends at {end}"));
             }
             if info.start > end {
-                return at(end, field, format!("nothing owns the {} bytes before the tensor", info.start - end));
+                return at(end, field, format!("bytes {end} to {} of the data belong to no tensor", info.start));
             }
             end = info.start + info.len;
             if end > available {
@@ -254,7 +257,7 @@ impl<'a> Parser<'a> {
             }
         }
         if end < available {
-            return at(end, "data".into(), format!("{} bytes follow the last tensor", available - end));
+            return at(end, "data".into(), format!("bytes {end} to {available} of the data belong to no tensor"));
         }
         Ok(())
     }
@@ -272,14 +275,14 @@ impl<'a> Parser<'a> {
     fn value<T: Deserialize<'a>>(&self, text: &'a str, field: &str, wanted: &str) -> Result<T, Error> {
         serde_json::from_str(text).map_err(|error| {
             if error.is_data() {
-                return self.error(text, field, format!("it should be {wanted}, it is {}", quote(text)));
+                return self.error(text, field, format!("expected {wanted}, found {}", quote(text)));
             }
             let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
             let place = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
             let reason = error.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default();
             let place = text.get(place..).unwrap_or(&text[text.len()..]);
-            self.error(place, field, format!("it is no JSON: {reason}"))
+            self.error(place, field, format!("the header is no JSON: {reason}"))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{At, Error};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Bytes in order from a file or from memory.
@@ -62,8 +62,7 @@ impl<'a> Source<'a> {
         const TRUSTED: u64 = 1 << 20;
         let mut bytes = Vec::with_capacity(count.min(TRUSTED) as usize);
         if let Err(error) = self.reader.by_ref().take(count).read_to_end(&mut bytes) {
-            let at = At::Byte { offset: self.offset + bytes.len() as u64, field: field.into() };
-            return Err(Error { at, ..Error::system(&self.path, "read", &error) });
+            return Err(self.reading(error, self.offset + bytes.len() as u64, field));
         }
         self.offset += bytes.len() as u64;
         Ok(bytes)
@@ -78,5 +77,18 @@ impl<'a> Source<'a> {
             return Err(self.error(start, field, what, help));
         }
         Ok(bytes)
+    }
+
+    /// A failure of the reader: of these kinds where it unpacks a gzip and finds it wrong, else of the system.
+    fn reading(&self, error: io::Error, offset: u64, field: &str) -> Error {
+        let what = match error.kind() {
+            ErrorKind::UnexpectedEof => "the gzip is cut short, or something follows it".to_owned(),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => format!("the gzip is damaged: {error}"),
+            _ => {
+                let at = At::Byte { offset, field: field.into() };
+                return Error { at, ..Error::system(&self.path, "read", &error) };
+            }
+        };
+        self.error(offset, field, what, "get the file again")
     }
 }

@@ -16,11 +16,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `fill`'s own, or the system's: a missing or read-only folder, a full disk. The half-written file is removed, also
 /// when `fill` panics.
 pub fn atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
-    let target = followed(path);
-    let old = fs::metadata(&target).ok();
-    if old.as_ref().is_some_and(fs::Metadata::is_dir) {
-        return Err(Error::file(path, "can not write to it: it is a folder", "name a file in it"));
+    let old = fs::metadata(path).ok();
+    match &old {
+        Some(old) if old.is_dir() => {
+            return Err(Error::file(path, "can not write to it: it is a folder", "name a file in it"));
+        }
+        // A file renamed over /dev/null or a pipe would take its place.
+        Some(old) if !old.is_file() => {
+            return Err(Error::file(path, "can not write to it: it is a device or a pipe", "name a file"));
+        }
+        _ => {}
     }
+    let target = followed(path);
     let system = |error: io::Error| write_error(path, &target, &error);
     let (beside, file) =
         Beside::make(&target, |path| OpenOptions::new().write(true).create_new(true).open(path)).map_err(system)?;
