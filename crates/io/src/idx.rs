@@ -35,9 +35,9 @@ pub fn read(path: &Path) -> Result<Array, Error> {
     file.seek(SeekFrom::Start(0)).map_err(system)?;
     if magic == GZIP {
         let unpacked = MultiGzDecoder::new(BufReader::new(file));
-        array(Source::new(path, unpacked), len.saturating_mul(BEST_RATIO))
+        array(Source::new(path, unpacked, len), len.saturating_mul(BEST_RATIO))
     } else {
-        array(Source::of_file(path, file), len)
+        array(Source::of_file(path, file, len), len)
     }
 }
 
@@ -48,9 +48,9 @@ pub fn read(path: &Path) -> Result<Array, Error> {
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, Error> {
     let len = bytes.len() as u64;
     if bytes.starts_with(&GZIP) {
-        array(Source::new(path, MultiGzDecoder::new(bytes)), len.saturating_mul(BEST_RATIO))
+        array(Source::new(path, MultiGzDecoder::new(bytes), len), len.saturating_mul(BEST_RATIO))
     } else {
-        array(Source::new(path, bytes), len)
+        array(Source::new(path, bytes, len), len)
     }
 }
 

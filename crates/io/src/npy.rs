@@ -28,7 +28,7 @@ const LONGEST_HEADER: u64 = 1 << 16;
 /// texts, records, objects); more or fewer bytes than the shape needs.
 pub fn read(path: &Path) -> Result<Array, Error> {
     let (file, len) = open(path)?;
-    array(Source::of_file(path, file), len)
+    array(Source::of_file(path, file, len), len)
 }
 
 /// Reads from memory; errors name `path`.
@@ -36,7 +36,8 @@ pub fn read(path: &Path) -> Result<Array, Error> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, Error> {
-    array(Source::new(path, bytes), bytes.len() as u64)
+    let len = bytes.len() as u64;
+    array(Source::new(path, bytes, len), len)
 }
 
 fn array(mut source: Source, len: u64) -> Result<Array, Error> {

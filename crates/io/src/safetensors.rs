@@ -109,7 +109,7 @@ impl Entry {
 /// that overlap, leave a gap, or end before or after the file does.
 pub fn read(path: &Path) -> Result<Archive, Error> {
     let (file, len) = open(path)?;
-    archive(Source::of_file(path, file), path, len)
+    archive(Source::of_file(path, file, len), path, len)
 }
 
 /// Reads a file's header alone: names, dtypes, shapes and metadata. It is checked against the file's length.
@@ -118,7 +118,7 @@ pub fn read(path: &Path) -> Result<Archive, Error> {
 /// As [`read`].
 pub fn read_header(path: &Path) -> Result<Header, Error> {
     let (file, len) = open(path)?;
-    header(&mut Source::of_file(path, file), path, len)
+    header(&mut Source::of_file(path, file, len), path, len)
 }
 
 /// Reads from memory; errors name `path`.
@@ -126,7 +126,8 @@ pub fn read_header(path: &Path) -> Result<Header, Error> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Archive, Error> {
-    archive(Source::new(path, bytes), path, bytes.len() as u64)
+    let len = bytes.len() as u64;
+    archive(Source::new(path, bytes, len), path, len)
 }
 
 fn archive(mut source: Source, path: &Path, len: u64) -> Result<Archive, Error> {

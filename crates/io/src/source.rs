@@ -10,6 +10,8 @@ pub struct Source<'a> {
     path: PathBuf,
     reader: Box<dyn Read + 'a>,
     offset: u64,
+    /// How many bytes are known to come: memory for them is taken at once, for others as they arrive.
+    known: u64,
 }
 
 /// Opens a regular file; also its length.
@@ -35,14 +37,14 @@ pub fn read_all(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 impl<'a> Source<'a> {
-    /// The bytes of `reader`; errors name `path`.
-    pub fn new(path: &Path, reader: impl Read + 'a) -> Source<'a> {
-        Source { path: path.to_owned(), reader: Box::new(reader), offset: 0 }
+    /// The bytes of `reader`, which stand in `known` bytes of file or memory; errors name `path`.
+    pub fn new(path: &Path, reader: impl Read + 'a, known: u64) -> Source<'a> {
+        Source { path: path.to_owned(), reader: Box::new(reader), offset: 0, known }
     }
 
-    /// The bytes of an opened file.
-    pub fn of_file(path: &Path, file: File) -> Source<'a> {
-        Source::new(path, BufReader::with_capacity(1 << 16, file))
+    /// The bytes of an opened file of length `len`.
+    pub fn of_file(path: &Path, file: File, len: u64) -> Source<'a> {
+        Source::new(path, BufReader::with_capacity(1 << 16, file), len)
     }
 
     /// How many bytes were taken.
@@ -58,12 +60,12 @@ impl<'a> Source<'a> {
 
     /// At most `count` bytes: fewer where the source ends. Memory grows with the bytes that arrive.
     pub fn up_to(&mut self, count: u64, field: &str) -> Result<Vec<u8>, Error> {
-        // A count that lies takes at most this much before its bytes must be there.
-        const TRUSTED: u64 = 1 << 20;
-        let mut bytes = Vec::with_capacity(count.min(TRUSTED) as usize);
+        let sure = count.min(self.known.saturating_sub(self.offset));
+        let mut bytes = Vec::with_capacity(usize::try_from(sure).unwrap_or(0));
         if let Err(error) = self.reader.by_ref().take(count).read_to_end(&mut bytes) {
             return Err(self.reading(error, self.offset + bytes.len() as u64, field));
         }
+        bytes.shrink_to_fit();
         self.offset += bytes.len() as u64;
         Ok(bytes)
     }
