@@ -10,7 +10,9 @@
 //! recycled one holds stale numbers, never undefined bytes.
 
 mod arithmetic;
+pub mod attention;
 mod buffer;
+pub mod conv;
 mod dtype;
 mod floats;
 pub mod fold;

@@ -18,6 +18,7 @@ pub(crate) trait Real:
     const NEG_INFINITY: Self;
     fn from_f64(x: f64) -> Self;
     fn as_f64(self) -> f64;
+    fn is_nan(self) -> bool;
     fn exp<A: Arch>(self) -> Self;
     fn ln<A: Arch>(self) -> Self;
     /// self·b + c
@@ -34,6 +35,10 @@ impl Real for f32 {
     #[inline(always)]
     fn as_f64(self) -> f64 {
         self as f64
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
     }
     #[inline(always)]
     fn exp<A: Arch>(self) -> f32 {
@@ -59,6 +64,10 @@ impl Real for f64 {
     #[inline(always)]
     fn as_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.is_nan()
     }
     #[inline(always)]
     fn exp<A: Arch>(self) -> f64 {
@@ -181,6 +190,28 @@ pub(crate) fn map_sum<T: Real>(x: &[T], out: &mut [T], f: impl Fn(T) -> T) -> f6
         for (lane, (&x, out)) in lanes.iter_mut().zip(x_tail.iter().zip(out_tail)) {
             *out = f(x);
             *lane = *lane + *out;
+        }
+        total += join(lanes, |a, b| a + b).as_f64();
+    }
+    total
+}
+
+/// x\[i\] = f(x\[i\]); returns the sum of what was written.
+#[inline(always)]
+pub(crate) fn update_sum<T: Real>(x: &mut [T], f: impl Fn(T) -> T) -> f64 {
+    let mut total = 0.0;
+    for x in x.chunks_mut(BLOCK) {
+        let mut lanes = [T::default(); LANES];
+        let (xs, tail) = x.as_chunks_mut::<LANES>();
+        for x in xs {
+            for l in 0..LANES {
+                x[l] = f(x[l]);
+                lanes[l] = lanes[l] + x[l];
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(tail) {
+            *x = f(*x);
+            *lane = *lane + *x;
         }
         total += join(lanes, |a, b| a + b).as_f64();
     }

@@ -1,5 +1,7 @@
 //! The kernels that work along an axis, against plain loops.
 
+mod attention;
+mod conv;
 mod fold;
 mod index;
 mod loss;
