@@ -1,0 +1,287 @@
+//! State that outlives a recording: what parameters and buffers are made of.
+//!
+//! A cell holds one value. Reading it records a leaf; assigning to it records a *pending effect*, which
+//! runs exactly once, in the first plan that evaluates anything recorded after it, reads the cell, or
+//! saves it. An optimizer's step, a running mean, a cache that grows: all are assignments.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use limpid_kernels::{Buffer, DType, Element, Number};
+
+use crate::error::{Error, Result};
+use crate::node::{Inputs, Node, grad_enabled, lock};
+use crate::op::{Op, movement, source};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, buffer_of};
+
+/// One named value that assignments change.
+pub struct Cell {
+    id: u64,
+    trainable: AtomicBool,
+    label: Mutex<Option<Arc<str>>>,
+    state: Mutex<CellState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct CellState {
+    pub(crate) shape: Shape,
+    pub(crate) dtype: DType,
+    /// Absent only while a plan writes it, or when making it failed.
+    pub(crate) value: Option<Arc<Buffer>>,
+    pub(crate) error: Option<Error>,
+    /// Counts the values that the cell has had.
+    pub(crate) version: u64,
+    /// The recorded value that is to be written.
+    pub(crate) pending: Option<Arc<Node>>,
+    /// The leaves of the current version: as a constant, and as something to differentiate by.
+    leaves: [Weak<Node>; 2],
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// Cells with assignments that this thread has recorded, in order.
+    static PENDING: RefCell<Vec<Arc<Cell>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Cell {
+    /// A cell with the value of `init`. When that fails, reading the cell returns the error.
+    pub fn new(init: &Tensor, trainable: bool) -> Arc<Cell> {
+        let (value, error) = match init.detach_value() {
+            Ok(buffer) => (Some(buffer), None),
+            Err(error) => (None, Some(error)),
+        };
+        Arc::new(Cell {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            trainable: AtomicBool::new(trainable && init.dtype().is_float()),
+            label: Mutex::new(None),
+            state: Mutex::new(CellState {
+                shape: init.shape().clone(),
+                dtype: init.dtype(),
+                value,
+                error,
+                version: 0,
+                pending: None,
+                leaves: [Weak::new(), Weak::new()],
+            }),
+        })
+    }
+
+    /// A number that tells cells apart.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether gradients may be asked by this cell.
+    pub fn trainable(&self) -> bool {
+        self.trainable.load(Relaxed)
+    }
+
+    /// Freezes the cell or makes it trainable again. Leaves recorded before keep what they were.
+    pub fn set_trainable(&self, trainable: bool) {
+        let mut state = self.state();
+        self.trainable.store(trainable && state.dtype.is_float(), Relaxed);
+        state.leaves = [Weak::new(), Weak::new()];
+    }
+
+    /// The name that plans and messages give it.
+    pub fn label(&self) -> Option<Arc<str>> {
+        lock(&self.label).clone()
+    }
+
+    /// Names the cell.
+    pub fn set_label(&self, label: &str) {
+        *lock(&self.label) = Some(label.into());
+    }
+
+    /// Sizes of the value.
+    pub fn shape(&self) -> Shape {
+        self.state().shape.clone()
+    }
+
+    /// Type of the value.
+    pub fn dtype(&self) -> DType {
+        self.state().dtype
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, CellState> {
+        lock(&self.state)
+    }
+
+    /// The current value as a recorded tensor: what was assigned last, also when that is still pending.
+    #[track_caller]
+    pub fn tensor(self: &Arc<Self>) -> Tensor {
+        let at = Location::caller();
+        let mut state = self.state();
+        if let Some(error) = &state.error {
+            return Tensor::hold(Node::failed(error.clone(), state.shape.clone(), state.dtype, at));
+        }
+        if let Some(pending) = &state.pending {
+            return Tensor::hold(pending.clone());
+        }
+        let slot = usize::from(grad_enabled() && self.trainable());
+        if let Some(leaf) = state.leaves[slot].upgrade() {
+            return Tensor::hold(leaf);
+        }
+        let leaf = Node::new(Op::Cell(self.clone()), Inputs::new(), state.shape.clone(), state.dtype, at);
+        state.leaves[slot] = Arc::downgrade(&leaf);
+        Tensor::hold(leaf)
+    }
+
+    /// Whether `node`, a leaf of this cell, still stands for the current version.
+    pub(crate) fn is_current(state: &CellState, node: &Node) -> bool {
+        state.leaves.iter().any(|leaf| std::ptr::eq(leaf.as_ptr(), node))
+    }
+
+    /// Records that the cell takes `value`, which has its shape and type. It runs with the first plan
+    /// that evaluates anything recorded later.
+    #[track_caller]
+    pub fn assign(self: &Arc<Self>, value: &Tensor) {
+        let mut state = self.state();
+        let fits = *value.shape() == state.shape && value.dtype() == state.dtype;
+        let what = || self.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string());
+        let node = if value.node.symbolic() {
+            let error = Error::new(format!("assign: {} is assigned inside a region", what()));
+            let error = error.help("returning the value from the region and assigning it outside");
+            crate::region::complain(error.clone());
+            Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
+        } else if fits || value.error().is_some() {
+            value.node.clone()
+        } else {
+            let error = Error::new(format!(
+                "assign: {} is {} {}, the value is {} {}",
+                what(),
+                state.dtype,
+                state.shape,
+                value.dtype(),
+                value.shape()
+            ));
+            Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
+        };
+        state.pending = Some(node);
+        drop(state);
+        PENDING.with(|pending| {
+            let mut pending = pending.borrow_mut();
+            if !pending.iter().any(|cell| cell.id == self.id) {
+                pending.push(self.clone());
+            }
+        });
+    }
+
+    /// Records that the part of the cell that starts at `start` along `axis` takes `value`. Runs in
+    /// place: nothing else of the cell is copied.
+    #[track_caller]
+    pub fn write_at(self: &Arc<Self>, axis: isize, start: usize, value: &Tensor) {
+        let old = self.tensor();
+        let error = match old.shape().axis(axis) {
+            None => Some(Error::new(format!("write_at: axis {axis} of a buffer of shape {}", old.shape()))),
+            Some(a) => {
+                let fits = value.rank() == old.rank()
+                    && (0..old.rank()).all(|i| i == a || value.shape()[i] == old.shape()[i])
+                    && start + value.shape()[a] <= old.shape()[a]
+                    && value.dtype() == old.dtype();
+                (!fits).then(|| {
+                    Error::new(format!(
+                        "write_at: {} {} does not fit into {} {} at {start} along axis {axis}",
+                        value.dtype(),
+                        value.shape(),
+                        old.dtype(),
+                        old.shape()
+                    ))
+                })
+            }
+        };
+        match error {
+            Some(error) => self.assign(&Tensor::fail(error, &[value], old.shape().clone(), old.dtype())),
+            None => self.assign(&movement::write(&old, old.shape().axis(axis).expect("checked"), start as i64, value)),
+        }
+    }
+
+    /// The value itself, after what is pending has run: a snapshot. The next assignment writes
+    /// elsewhere, once, so that the snapshot stays.
+    #[track_caller]
+    pub fn value(self: &Arc<Self>) -> Result<Tensor> {
+        self.settle()?;
+        let state = self.state();
+        let buffer = state.value.clone().ok_or_else(|| state.error.clone().expect("no value only after an error"))?;
+        Ok(source::leaf(buffer, state.shape.clone(), state.dtype))
+    }
+
+    /// Runs what is pending.
+    pub fn settle(self: &Arc<Self>) -> Result<()> {
+        let pending = self.state().pending.clone();
+        match pending {
+            Some(node) => crate::exec::evaluate(&[&Tensor::hold(node)]),
+            None => self.state().error.clone().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Gives the cell another value at once, of any shape and type; drops what is pending. Tensors
+    /// recorded before are computed from the old value first.
+    pub fn set_value(self: &Arc<Self>, value: &Tensor) -> Result<()> {
+        let buffer = value.detach_value()?;
+        crate::exec::settle_readers(self)?;
+        let mut state = self.state();
+        state.shape = value.shape().clone();
+        state.dtype = value.dtype();
+        state.value = Some(buffer);
+        state.error = None;
+        state.pending = None;
+        state.version += 1;
+        state.leaves = [Weak::new(), Weak::new()];
+        Ok(())
+    }
+
+    /// Sets a cell of one element to a number of the host, without recording anything: a learning rate.
+    pub fn set_number(self: &Arc<Self>, number: f64) -> Result<()> {
+        let dtype = self.dtype();
+        let buffer = Arc::new(buffer_of(dtype, std::iter::once(Number::Float(number))));
+        self.set_value(&source::leaf(buffer, self.shape(), dtype))
+    }
+
+    /// Commits a value that a plan has computed.
+    pub(crate) fn commit(state: &mut CellState, buffer: Arc<Buffer>) {
+        state.value = Some(buffer);
+        state.pending = None;
+        state.version += 1;
+        state.leaves = [Weak::new(), Weak::new()];
+    }
+
+    /// Number of values that the cell has had before this one.
+    pub fn version(&self) -> u64 {
+        self.state().version
+    }
+
+    /// The elements, after what is pending has run.
+    pub fn to_vec<T: Element>(self: &Arc<Self>) -> Result<Vec<T>> {
+        self.value()?.to_vec()
+    }
+}
+
+/// The cells whose assignments this thread has recorded and that have not run, in order.
+pub(crate) fn pending() -> Vec<Arc<Cell>> {
+    PENDING.with(|pending| {
+        let mut pending = pending.borrow_mut();
+        pending.retain(|cell| cell.state().pending.is_some());
+        pending.clone()
+    })
+}
+
+/// Drops the assignments of `cells`: a plan with them failed, and the cells keep what they were.
+pub(crate) fn discard(cells: &[Arc<Cell>]) {
+    for cell in cells {
+        cell.state().pending = None;
+    }
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.label() {
+            Some(label) => write!(f, "{label}"),
+            None => write!(f, "cell {}", self.id),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Convolution in any number of dimensions, closed under its own gradients.
+
+use smallvec::smallvec;
+
+use crate::compound::{Compound, call_one};
+use crate::error::Error;
+use crate::op::contract::{dot, transpose};
+use crate::op::movement::{pad, permute, reshape, slice, window};
+use crate::op::{AxisList, Backward, Grads, Saves, source};
+use crate::region::Meta;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// How a convolution moves along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvAxis {
+    /// Places between two windows.
+    pub stride: usize,
+    /// Zeros before the first element; negative ones cut elements off.
+    pub lo: i64,
+    /// Zeros behind the last element; negative ones cut elements off.
+    pub hi: i64,
+    /// Places between two elements of a window.
+    pub dilation: usize,
+    /// Places between two elements of the input, filled with zeros (1: none): what makes a convolution
+    /// transposed.
+    pub input_dilation: usize,
+}
+
+impl ConvAxis {
+    /// One step at a time, no padding.
+    pub const PLAIN: ConvAxis = ConvAxis { stride: 1, lo: 0, hi: 0, dilation: 1, input_dilation: 1 };
+
+    /// The padded size of an axis of `size` elements; negative when padding cuts more than is there.
+    fn padded(&self, size: usize) -> i64 {
+        let spread = if size == 0 { 0 } else { (size as i64 - 1) * self.input_dilation as i64 + 1 };
+        spread + self.lo + self.hi
+    }
+
+    /// Number of windows of `kernel` elements over an axis of `size` elements.
+    pub fn windows(&self, size: usize, kernel: usize) -> usize {
+        let span = (kernel as i64 - 1) * self.dilation as i64 + 1;
+        let room = self.padded(size) - span;
+        if room < 0 || kernel == 0 { 0 } else { room as usize / self.stride + 1 }
+    }
+}
+
+/// y[n, o, p…] = Σ_{c, k…} x[n, c, p·stride + k·dilation − lo …] · w[o, c, k…]: a cross-correlation, as in
+/// torch. x [N, C, …], w [O, C/groups, …]; group i of the outputs reads group i of the channels.
+#[derive(Clone, Debug)]
+struct Conv {
+    axes: Vec<ConvAxis>,
+    groups: usize,
+}
+
+/// Zeros around and between, or less than there was.
+fn padded(x: &Tensor, axis: usize, a: &ConvAxis) -> Tensor {
+    let size = x.shape()[axis];
+    let len = a.padded(size);
+    if size == 0 || len <= 0 {
+        let shape = x.shape().with(axis, len.max(0) as usize);
+        return source::constant(limpid_kernels::Number::Float(0.0), x.dtype()).expand_to(&shape);
+    }
+    let zero = source::constant(limpid_kernels::Number::Float(0.0), x.dtype());
+    let spread = a.input_dilation - 1;
+    let (lo, hi) = (a.lo.max(0), a.hi.max(0));
+    let wide = (size as i64 - 1) * a.input_dilation as i64 + 1;
+    let x = pad(x, axis, lo as usize, spread, (wide + lo + hi) as usize, &zero);
+    slice(&x, axis, (-a.lo).max(0), 1, len as usize)
+}
+
+impl Compound for Conv {
+    fn name(&self) -> &'static str {
+        "conv"
+    }
+
+    fn key(&self, key: &mut Vec<u64>) {
+        key.push(self.groups as u64);
+        for a in &self.axes {
+            key.extend([a.stride as u64, a.lo as u64, a.hi as u64, a.dilation as u64, a.input_dilation as u64]);
+        }
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        let (x, w) = (&inputs[0].0, &inputs[1].0);
+        let spatial = self.axes.iter().enumerate().map(|(i, a)| a.windows(x[i + 2], w[i + 2]));
+        vec![([x[0], w[0]].into_iter().chain(spatial).collect(), inputs[0].1)]
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (x, w) = (&inputs[0], &inputs[1]);
+        let (d, g) = (self.axes.len(), self.groups);
+        let (n, c, o) = (x.shape()[0], x.shape()[1] / g, w.shape()[0] / g);
+        let mut x = x.clone();
+        for (i, a) in self.axes.iter().enumerate() {
+            x = padded(&x, i + 2, a);
+        }
+        for (i, a) in self.axes.iter().enumerate() {
+            x = window(&x, i + 2, w.shape()[i + 2], a.stride, a.dilation);
+        }
+        // x is [N, g·C, P…, K…]; the product is over C and K.
+        let places: Vec<usize> = x.shape()[2..2 + d].to_vec();
+        let split: Shape = [n, g, c].into_iter().chain(x.shape()[2..].iter().copied()).collect();
+        let order: AxisList = [1, 0].into_iter().chain(3..3 + d).chain([2]).chain(3 + d..3 + 2 * d).collect();
+        let inner = c * w.shape()[2..].iter().product::<usize>();
+        let rows = n * places.iter().product::<usize>();
+        let x = reshape(&permute(&reshape(&x, split), order), Shape::from([g, rows, inner]));
+        let w = reshape(w, Shape::from([g, o, inner]));
+        let y = dot(&x, &transpose(&w));
+        let split: Shape = [g, n].into_iter().chain(places.iter().copied()).chain([o]).collect();
+        let order: AxisList = [1, 0, 2 + d].into_iter().chain(2..2 + d).collect();
+        let shape: Shape = [n, g * o].into_iter().chain(places).collect();
+        vec![reshape(&permute(&reshape(&y, split), order), shape)]
+    }
+
+    /// Both gradients are convolutions: by x, of g spread by the stride with the flipped kernel; by w, of
+    /// x with g as the kernel, spread by the stride.
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        let (x, w, g) = (&b.inputs[0], &b.inputs[1], b.g());
+        Some(smallvec![
+            b.needs[0].then(|| self.input_gradient(x.shape(), w, g)),
+            b.needs[1].then(|| self.weight_gradient(x, w.shape(), g)),
+        ])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+}
+
+impl Conv {
+    fn input_gradient(&self, x: &Shape, w: &Tensor, g: &Tensor) -> Tensor {
+        let (d, groups) = (self.axes.len(), self.groups);
+        let (c, o) = (x[1] / groups, w.shape()[0] / groups);
+        let axes = (0..d)
+            .map(|i| {
+                let (a, k, out) = (&self.axes[i], w.shape()[i + 2] as i64, g.shape()[i + 2] as i64);
+                let reach = (k - 1) * a.dilation as i64;
+                let lo = reach - a.lo;
+                let spread = (out - 1) * a.stride as i64 + 1;
+                let hi = (x[i + 2] as i64 - 1) * a.input_dilation as i64 + 1 + reach - spread - lo;
+                ConvAxis { stride: a.input_dilation, lo, hi, dilation: a.dilation, input_dilation: a.stride }
+            })
+            .collect();
+        let kernel = &w.shape()[2..];
+        let split: Shape = [groups, o, c].into_iter().chain(kernel.iter().copied()).collect();
+        let order: AxisList = [0, 2, 1].into_iter().chain(3..3 + d).collect();
+        let merged: Shape = [groups * c, o].into_iter().chain(kernel.iter().copied()).collect();
+        let mut w = reshape(&permute(&reshape(w, split), order), merged);
+        for i in 0..d {
+            let k = w.shape()[i + 2];
+            w = slice(&w, i + 2, k as i64 - 1, -1, k);
+        }
+        record(Conv { axes, groups }, g, &w)
+    }
+
+    fn weight_gradient(&self, x: &Tensor, w: &Shape, g: &Tensor) -> Tensor {
+        let (d, groups) = (self.axes.len(), self.groups);
+        let (n, c) = (x.shape()[0], x.shape()[1] / groups);
+        let axes = (0..d)
+            .map(|i| {
+                let (a, k, out) = (&self.axes[i], w[i + 2] as i64, g.shape()[i + 2] as i64);
+                let wide = (x.shape()[i + 2] as i64 - 1) * a.input_dilation as i64 + 1;
+                let hi = (k - 1) * a.dilation as i64 + (out - 1) * a.stride as i64 + 1 - wide - a.lo;
+                ConvAxis { stride: a.dilation, lo: a.lo, hi, dilation: a.stride, input_dilation: a.input_dilation }
+            })
+            .collect();
+        let spatial = &x.shape()[2..];
+        let split: Shape = [n, groups, c].into_iter().chain(spatial.iter().copied()).collect();
+        let order: AxisList = [2, 1, 0].into_iter().chain(3..3 + d).collect();
+        let merged: Shape = [c, groups * n].into_iter().chain(spatial.iter().copied()).collect();
+        let x = reshape(&permute(&reshape(x, split), order), merged);
+        let swap: AxisList = [1, 0].into_iter().chain(2..2 + d).collect();
+        permute(&record(Conv { axes, groups }, &x, &permute(g, swap.clone())), swap)
+    }
+}
+
+fn record(conv: Conv, x: &Tensor, w: &Tensor) -> Tensor {
+    call_one(conv, &[x, w])
+}
+
+impl Tensor {
+    /// The convolution of x `[N, C, …]` with `weight` `[O, C/groups, …]`, one [`ConvAxis`] for each axis
+    /// behind the channels: y[n, o, p] = Σ x[n, c, p·stride + k·dilation − lo]·w[o, c, k].
+    ///
+    /// ```
+    /// use limpid_core::{ConvAxis, Tensor};
+    /// let x = Tensor::from([[[1.0f32, 2.0, 3.0]]]);
+    /// let w = Tensor::from([[[1.0f32, 10.0]]]);
+    /// assert_eq!(x.conv(&w, &[ConvAxis::PLAIN], 1).to_vec::<f32>()?, [21.0, 32.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn conv(&self, weight: &Tensor, axes: &[ConvAxis], groups: usize) -> Tensor {
+        let fail = |what: String| {
+            Tensor::fail(Error::new(format!("conv: {what}")), &[self, weight], self.shape().clone(), self.dtype())
+        };
+        let (x, w) = (self.shape(), weight.shape());
+        if axes.is_empty() || x.rank() != axes.len() + 2 || w.rank() != axes.len() + 2 {
+            return fail(format!("input {x} and weight {w} need {} axes each", axes.len() + 2));
+        }
+        if groups == 0 || x[1] % groups != 0 || w[0] % groups != 0 {
+            return fail(format!("{} input and {} output channels do not divide into {groups} groups", x[1], w[0]));
+        }
+        if x[1] / groups != w[1] {
+            return fail(format!("the input has {} channels in {groups} groups, the weight {w} takes {}", x[1], w[1]));
+        }
+        if self.dtype() != weight.dtype() || !self.dtype().is_float() {
+            return fail(format!("input and weight are {} and {}", self.dtype(), weight.dtype()));
+        }
+        if axes.iter().any(|a| a.stride == 0 || a.dilation == 0 || a.input_dilation == 0) {
+            return fail("a stride or dilation is 0".to_owned());
+        }
+        for (i, a) in axes.iter().enumerate() {
+            if a.windows(x[i + 2], w[i + 2]) == 0 {
+                return fail(format!("the kernel {w} is larger than the padded input {x} on axis {}", i + 2));
+            }
+        }
+        record(Conv { axes: axes.to_vec(), groups }, self, weight)
+    }
+}

@@ -1,0 +1,155 @@
+//! Compounds: operations that are kept whole so that a tuned kernel can run them.
+//!
+//! A compound *is* its body, a function in primitives that can not be left out. A kernel and a gradient
+//! of its own are optimisations: generated tests hold kernel = body and own gradient = body's gradient =
+//! finite differences, and `LIMPID_INLINE=softmax,conv` runs bodies instead, to find a bad kernel.
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod conv;
+pub(crate) mod linear;
+pub(crate) mod loss;
+pub(crate) mod norm;
+pub(crate) mod softmax;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use limpid_kernels::fused::Fault as FusedFault;
+use limpid_kernels::index::IndexFault;
+use limpid_kernels::{Cpu, Number, Slice, SliceMut};
+
+use crate::error::Result;
+use crate::op::{Arg, Backward, Grads, Op, Saves};
+use crate::reference::Array;
+use crate::region::{Meta, Region, parts};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// An operation with a body in primitives.
+pub(crate) trait Compound: Debug + Send + Sync {
+    /// The name that plans print and `LIMPID_INLINE` takes.
+    fn name(&self) -> &'static str;
+
+    /// Appends the attributes that distinguish two of the same name.
+    fn key(&self, key: &mut Vec<u64>);
+
+    /// Appends numbers of the host that the kernel and the body take.
+    fn host(&self, _args: &mut Vec<Arg>) {}
+
+    /// Number of results.
+    fn results(&self) -> usize {
+        1
+    }
+
+    /// Shapes and types of the results, for inputs that the constructor has checked.
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta>;
+
+    /// What the compound means.
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor>;
+
+    /// A gradient of its own; without one the gradient goes through the body.
+    fn vjp(&self, _b: &Backward<'_>) -> Option<Grads> {
+        None
+    }
+
+    /// What the gradient reads.
+    fn saves(&self) -> Saves {
+        Saves::ALL
+    }
+
+    /// Whether there is a kernel for such inputs.
+    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
+        false
+    }
+
+    /// Whether the kernel checks values and may refuse them.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
+    /// Runs the kernel: contiguous inputs to contiguous results.
+    fn run(&self, _io: &mut Io<'_>) -> Result<(), Fault> {
+        unreachable!("{} has no kernel", self.name())
+    }
+}
+
+/// What a kernel is run with.
+#[derive(Debug)]
+pub(crate) struct Io<'a> {
+    pub(crate) cpu: &'a Cpu,
+    pub(crate) shapes: &'a [Shape],
+    pub(crate) inputs: Vec<Slice<'a>>,
+    pub(crate) outputs: Vec<SliceMut<'a>>,
+    pub(crate) args: &'a [Number],
+}
+
+impl Io<'_> {
+    /// Rows and columns when all axes but the last are one.
+    pub(crate) fn rows(&self, input: usize) -> (usize, usize) {
+        let shape = &self.shapes[input];
+        let cols = shape.last().copied().unwrap_or(1);
+        (shape.elements().checked_div(cols).unwrap_or(0), cols)
+    }
+}
+
+/// What a kernel refuses.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// An index out of range.
+    Index { axis: usize, fault: IndexFault },
+    /// An integer division by zero.
+    DivisionByZero,
+    /// A value that had to be finite.
+    NotFinite(Arc<str>),
+}
+
+impl From<FusedFault> for Fault {
+    fn from(fault: FusedFault) -> Fault {
+        match fault {
+            FusedFault::DivisionByZero => Fault::DivisionByZero,
+        }
+    }
+}
+
+/// Records a call with several results.
+#[track_caller]
+pub(crate) fn call_many(compound: impl Compound + 'static, inputs: &[&Tensor]) -> Vec<Tensor> {
+    let metas: Vec<Meta> = inputs.iter().map(|t| (t.shape().clone(), t.dtype())).collect();
+    let metas = compound.metas(&metas);
+    parts(Op::Call(Arc::new(compound)), inputs, &metas)
+}
+
+/// Records a call and takes its first result.
+#[track_caller]
+pub(crate) fn call_one(compound: impl Compound + 'static, inputs: &[&Tensor]) -> Tensor {
+    call_many(compound, inputs).swap_remove(0)
+}
+
+/// The results of the body by the interpreter.
+pub(crate) fn reference(compound: &Arc<dyn Compound>, inputs: &[&Array], shift: u64) -> Result<Vec<Array>> {
+    let metas: Vec<Meta> = inputs.iter().map(|a| (a.shape.clone(), a.dtype)).collect();
+    let (region, captured) = Region::record(&metas, |inputs| compound.body(inputs))?;
+    debug_assert!(captured.is_empty(), "the body of {} takes values from outside", compound.name());
+    region.reference(inputs, shift)
+}
+
+/// The body as a region, to be run in place of a kernel.
+pub(crate) fn body_region(compound: &dyn Compound, metas: &[Meta]) -> Result<Region> {
+    Region::record(metas, |inputs| compound.body(inputs)).map(|(region, _)| region)
+}
+
+/// One result of the node whose gradient is asked.
+#[track_caller]
+pub(crate) fn result(b: &Backward<'_>, i: usize) -> Tensor {
+    let Op::Call(compound) = &b.output.node.op else { unreachable!("a compound's rule") };
+    let metas: Vec<Meta> = b.inputs.iter().map(|t| (t.shape().clone(), t.dtype())).collect();
+    let (shape, dtype) = compound.metas(&metas).swap_remove(i);
+    Tensor::record(Op::Part(i as u32), &[b.output], shape, dtype)
+}
+
+/// The only result of the node whose gradient is asked.
+#[track_caller]
+pub(crate) fn first_result(b: &Backward<'_>) -> Tensor {
+    result(b, 0)
+}

@@ -1,0 +1,45 @@
+//! The record of Limpid: whatever a program does with tensors is written down as one graph, which is
+//! differentiated, rewritten, planned, run and shown.
+//!
+//! The source reads as the pipeline:
+//!
+//! 1. **record**: [`Tensor`] operations (`sugar/`, `compound/`) append nodes (`node.rs`) of primitives
+//!    (`op/`), with where they came from (`origin.rs`); regions (`region.rs`) and cells (`cell.rs`) beside.
+//! 2. **differentiate**: [`gradients`] appends the chain rule as more nodes (`grad.rs`).
+//! 3. **rewrite**, **plan**, **run**: `exec/`.
+//! 4. **see**: `reference.rs` says what every node means, slowly and plainly.
+
+#![forbid(unsafe_code)]
+
+mod cell;
+mod compound;
+mod config;
+mod error;
+mod exec;
+mod grad;
+mod graph;
+mod node;
+mod op;
+pub mod origin;
+mod promote;
+pub mod reference;
+mod region;
+mod rng;
+mod shape;
+mod sugar;
+mod tensor;
+
+pub use cell::Cell;
+pub use compound::attention::AttentionOptions;
+pub use compound::conv::ConvAxis;
+pub use config::{Config, config, set_isa, set_threads};
+pub use error::{Error, Result};
+pub use grad::{gradients, gradients_with};
+pub use limpid_kernels::{DType, Element, Isa, Number};
+pub use node::{grad_enabled, no_grad};
+pub use op::structure::{branch, call, loop_over, loop_times};
+pub use promote::promote;
+pub use rng::{Rng, manual_seed, rng_state, set_rng_state};
+pub use shape::{Axes, Shape};
+pub use sugar::operators::Value;
+pub use tensor::{Tensor, eval, fallible};

@@ -1,0 +1,278 @@
+//! Parts of a tensor: by range, by index, by mask.
+
+use limpid_kernels::DType;
+use limpid_kernels::index::ScatterFn;
+
+use crate::error::Error;
+use crate::op::{index, movement, source};
+use crate::shape::Shape;
+use crate::sugar::operators::Value;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    #[track_caller]
+    fn wrong_index(&self, what: String) -> Tensor {
+        Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
+    }
+
+    /// `len` elements from `start` on along `dim`. Another start finds the same plan.
+    #[track_caller]
+    pub fn narrow(&self, dim: isize, start: usize, len: usize) -> Tensor {
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("narrow", dim) };
+        let size = self.shape()[axis];
+        if start + len > size {
+            let error = Error::new(format!("narrow: {start}..{} of axis {dim} of size {size}", start + len));
+            return Tensor::fail(error, &[self], self.shape().with(axis, len), self.dtype());
+        }
+        movement::slice(self, axis, start as i64, 1, len)
+    }
+
+    /// The elements at `at` along `dim`, which disappears; negative ones count from the end.
+    #[track_caller]
+    pub fn select(&self, dim: isize, at: isize) -> Tensor {
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("select", dim) };
+        let size = self.shape()[axis];
+        let place = if at < 0 { at + size as isize } else { at };
+        if !(0..size as isize).contains(&place) {
+            let error = Error::new(format!("select: {at} of axis {dim} of size {size}"));
+            return Tensor::fail(error, &[self], self.shape().without(axis), self.dtype());
+        }
+        let row = movement::slice(self, axis, place as i64, 1, 1);
+        movement::reshape(&row, self.shape().without(axis))
+    }
+
+    /// Python's `x[start:end:step]` along `dim`: negative bounds count from the end, bounds out of range are
+    /// cut, a negative step runs backwards. `None` is the natural end.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::arange(0, 6, 1);
+    /// assert_eq!(x.slice(0, Some(1), None, 2).to_vec::<i64>()?, [1, 3, 5]);
+    /// assert_eq!(x.slice(0, None, None, -2).to_vec::<i64>()?, [5, 3, 1]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn slice(&self, dim: isize, start: Option<isize>, end: Option<isize>, step: isize) -> Tensor {
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("slice", dim) };
+        if step == 0 {
+            return self.wrong_index("slice: the step is 0".to_owned());
+        }
+        let size = self.shape()[axis] as isize;
+        let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
+        let bound = |b: Option<isize>, natural: isize| match b {
+            None => natural,
+            Some(b) => (if b < 0 { b + size } else { b }).clamp(low, high),
+        };
+        let start = bound(start, if step > 0 { 0 } else { size - 1 });
+        let end = bound(end, if step > 0 { size } else { -1 });
+        let len = ((end - start + step - step.signum()) / step).max(0) as usize;
+        if len == 0 {
+            return movement::slice(self, axis, 0, 1, 0);
+        }
+        movement::slice(self, axis, start as i64, step as i64, len)
+    }
+
+    /// i64 indices in which negative ones have been moved to count from the front.
+    #[track_caller]
+    fn normal_index(index: &Tensor, size: usize) -> Tensor {
+        let index = index.to_dtype(DType::I64);
+        let moved = &index + index.constant_like(size as f64);
+        moved.where_(&index.lt(index.zeros_like()), &index)
+    }
+
+    /// The slices at `index` (integers, one axis) along `dim`. Negative indices count from the end; one out
+    /// of range fails the read.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    /// assert_eq!(x.index_select(0, &Tensor::from([2i64, 0])).to_vec::<f32>()?, [5.0, 6.0, 1.0, 2.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn index_select(&self, dim: isize, index: &Tensor) -> Tensor {
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("index_select", dim) };
+        if index.rank() > 1 || index.dtype().is_float() || index.dtype() == DType::Bool {
+            return self.wrong_index(format!(
+                "index_select: the index is {} {}, not integers on one axis",
+                index.dtype(),
+                index.shape()
+            ));
+        }
+        let count = index.numel();
+        let mut thin: Shape = std::iter::repeat_n(1, self.rank()).collect();
+        thin = thin.with(axis, count);
+        let index = movement::reshape(&Tensor::normal_index(index, self.shape()[axis]), thin);
+        index::gather(self, axis, &movement::broadcast(&index, &self.shape().with(axis, count)))
+    }
+
+    /// The rows of self `[rows, width]` at `index` (integers, any shape): `[…, width]`. Torch's `embedding`.
+    #[track_caller]
+    pub fn embedding(&self, index: &Tensor) -> Tensor {
+        if self.rank() != 2 {
+            return self.wrong_index(format!("embedding: the table has shape {}, not [rows, width]", self.shape()));
+        }
+        let rows = self.index_select(0, &index.flatten(0));
+        let shape: Shape = index.shape().iter().copied().chain([self.size(1)]).collect();
+        if rows.error().is_some() { rows } else { movement::reshape(&rows, shape) }
+    }
+
+    #[track_caller]
+    fn check_index(&self, name: &str, axis: usize, index: &Tensor) -> Option<Tensor> {
+        let fits =
+            index.rank() == self.rank() && (0..self.rank()).all(|i| i == axis || index.shape()[i] <= self.shape()[i]);
+        if fits && !index.dtype().is_float() && index.dtype() != DType::Bool {
+            return None;
+        }
+        let what = format!(
+            "{name}: index {} {} does not fit {} along axis {axis}",
+            index.dtype(),
+            index.shape(),
+            self.shape()
+        );
+        Some(Tensor::fail(Error::new(what), &[self, index], index.shape().clone(), self.dtype()))
+    }
+
+    /// y[i][j] = x[index[i][j]][j] for `dim` 0: torch.gather.
+    #[track_caller]
+    pub fn gather(&self, dim: isize, index: &Tensor) -> Tensor {
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("gather", dim) };
+        if let Some(failed) = self.check_index("gather", axis, index) {
+            return failed;
+        }
+        // The axes beside `dim` may be shorter in the index.
+        let mut x = self.clone();
+        for i in (0..self.rank()).filter(|&i| i != axis) {
+            x = movement::slice(&x, i, 0, 1, index.shape()[i]);
+        }
+        index::gather(&x, axis, &Tensor::normal_index(index, self.shape()[axis]))
+    }
+
+    #[track_caller]
+    fn scatter_with(&self, f: ScatterFn, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
+        let name = index::scatter_name(f);
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
+        if let Some(failed) = self.check_index(name, axis, index) {
+            return failed;
+        }
+        let covers =
+            source.rank() == index.rank() && source.shape().iter().zip(index.shape().iter()).all(|(s, i)| s >= i);
+        if !covers || source.dtype() != self.dtype() {
+            let what = format!(
+                "{name}: the source {} {} does not cover the index {} in {}",
+                source.dtype(),
+                source.shape(),
+                index.shape(),
+                self.dtype()
+            );
+            return Tensor::fail(Error::new(what), &[self, index, source], self.shape().clone(), self.dtype());
+        }
+        let mut updates = source.clone();
+        for i in 0..source.rank() {
+            updates = movement::slice(&updates, i, 0, 1, index.shape()[i]);
+        }
+        index::scatter(f, self, axis, &Tensor::normal_index(index, self.shape()[axis]), &updates)
+    }
+
+    /// self with y[index[i][j]][j] = source[i][j] for `dim` 0: torch.scatter. Of several writes to one
+    /// place the last in row-major order stays.
+    #[track_caller]
+    pub fn scatter(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
+        self.scatter_with(ScatterFn::Set, dim, index, source)
+    }
+
+    /// self with y[index[i][j]][j] += source[i][j] for `dim` 0, in row-major order: torch.scatter_add.
+    #[track_caller]
+    pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
+        self.scatter_with(ScatterFn::Add, dim, index, source)
+    }
+
+    /// self, and `value` where `mask` holds.
+    #[track_caller]
+    pub fn masked_fill(&self, mask: &Tensor, value: impl Into<Value>) -> Tensor {
+        self.where_(&mask.logical_not(), value)
+    }
+
+    /// The flat places of the elements that are not 0: i64 `[count, rank]`. The number depends on the values,
+    /// so self is evaluated now.
+    #[track_caller]
+    pub fn nonzero(&self) -> Tensor {
+        let flat = match self.places("nonzero") {
+            Ok(flat) => flat,
+            Err(failed) => return failed,
+        };
+        let count = flat.numel();
+        let strides = self.shape().strides();
+        let columns: Vec<Tensor> =
+            (0..self.rank()).map(|i| flat.floor_divide(strides[i] as i64) % (self.shape()[i].max(1) as i64)).collect();
+        if columns.is_empty() {
+            return Tensor::zeros_of([count, 0], DType::I64);
+        }
+        Tensor::stack(&columns.iter().collect::<Vec<_>>(), 1)
+    }
+
+    /// The elements where `mask` (of the same shape) holds, in order, as one axis. The number depends on the
+    /// values, so the mask is evaluated now; gradients pass.
+    #[track_caller]
+    pub fn masked_select(&self, mask: &Tensor) -> Tensor {
+        let Some(shape) = self.shape().broadcast(mask.shape()) else {
+            let what = format!("masked_select: mask {} and {} do not broadcast", mask.shape(), self.shape());
+            return Tensor::fail(Error::new(what), &[self, mask], Shape::from([0]), self.dtype());
+        };
+        match movement::broadcast(mask, &shape).places("masked_select") {
+            Err(failed) => failed,
+            Ok(places) => movement::broadcast(self, &shape).flatten(0).index_select(0, &places),
+        }
+    }
+
+    /// The flat indices of what is not 0.
+    #[track_caller]
+    fn places(&self, name: &str) -> Result<Tensor, Tensor> {
+        if self.node.symbolic() && self.error().is_none() {
+            let error = Error::new(format!("{name}: the size of the result depends on values"))
+                .help("a mask (where_, masked_fill), whose size is known, or doing it outside of the region");
+            return Err(Tensor::fail(error, &[self], Shape::from([0]), DType::I64));
+        }
+        match self.detach().to_dtype(DType::Bool).to_vec::<u8>() {
+            Ok(bits) => {
+                let places: Vec<i64> =
+                    bits.iter().enumerate().filter(|(_, b)| **b != 0).map(|(i, _)| i as i64).collect();
+                Ok(Tensor::from(places))
+            }
+            Err(error) => Err(Tensor::fail(error, &[self], Shape::from([0]), DType::I64)),
+        }
+    }
+
+    /// The different values in rising order, as one axis. Their number depends on the values, so self is
+    /// evaluated now; the gradient goes to the first place of each.
+    #[track_caller]
+    pub fn unique(&self) -> Tensor {
+        if self.numel() == 0 {
+            return self.flatten(0);
+        }
+        let (sorted, order) = self.flatten(0).sort(0, false);
+        let n = sorted.numel();
+        let first = Tensor::from_bools(&[true], [1]);
+        let changed = sorted.narrow(0, 1, n - 1).ne(&sorted.narrow(0, 0, n - 1));
+        match Tensor::cat(&[&first, &changed], 0).places("unique") {
+            Err(failed) => failed,
+            Ok(places) => self.flatten(0).index_select(0, &order.index_select(0, &places)),
+        }
+    }
+
+    /// The elements at `index` of the flattened tensor, in the shape of `index`.
+    #[track_caller]
+    pub fn take(&self, index: &Tensor) -> Tensor {
+        let flat = self.flatten(0).index_select(0, &index.flatten(0));
+        if flat.error().is_some() { flat } else { movement::reshape(&flat, index.shape().clone()) }
+    }
+
+    /// The index along `dim` at each element, i64.
+    #[track_caller]
+    pub fn index_along(&self, dim: isize) -> Tensor {
+        match self.shape().axis(dim) {
+            Some(axis) => source::iota(self.shape().clone(), axis),
+            None => self.bad_axis("index_along", dim),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Functions of each element.
+
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, LN_10};
+
+use limpid_kernels::DType;
+use limpid_kernels::fused::UnaryFn;
+
+use crate::op::elementwise;
+use crate::sugar::operators::Value;
+use crate::tensor::Tensor;
+
+/// Methods that apply one primitive to the value as a float.
+macro_rules! float_functions {
+    ($($(#[$doc:meta])* $name:ident: $f:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self) -> Tensor {
+                elementwise::unary(UnaryFn::$f, &self.to_float())
+            }
+        )*}
+    };
+}
+
+float_functions! {
+    /// eˣ
+    exp: Exp;
+    /// eˣ − 1, exact near 0.
+    expm1: Expm1;
+    /// The natural logarithm; NaN below 0.
+    log: Log;
+    /// log(1 + x), exact near 0.
+    log1p: Log1p;
+    /// The square root; NaN below 0.
+    sqrt: Sqrt;
+    /// The sine of x in radians.
+    sin: Sin;
+    /// The cosine of x in radians.
+    cos: Cos;
+    /// The hyperbolic tangent (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ).
+    tanh: Tanh;
+    /// The error function 2/√π ∫₀ˣ exp(−t²) dt.
+    erf: Erf;
+    /// 1 / (1 + e⁻ˣ)
+    sigmoid: Sigmoid;
+}
+
+/// Roundings leave integers as they are.
+macro_rules! roundings {
+    ($($(#[$doc:meta])* $name:ident: $f:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self) -> Tensor {
+                if self.dtype().is_float() { elementwise::unary(UnaryFn::$f, self) } else { self.clone() }
+            }
+        )*}
+    };
+}
+
+roundings! {
+    /// The next whole number below or equal.
+    floor: Floor;
+    /// The next whole number above or equal.
+    ceil: Ceil;
+    /// The whole part.
+    trunc: Trunc;
+    /// The nearest whole number, halves to the even one.
+    round: Round;
+}
+
+impl Tensor {
+    /// −x
+    #[track_caller]
+    pub fn neg(&self) -> Tensor {
+        -self
+    }
+
+    /// |x|
+    #[track_caller]
+    pub fn abs(&self) -> Tensor {
+        match self.dtype() {
+            DType::Bool | DType::U8 => self.clone(),
+            _ => elementwise::unary(UnaryFn::Abs, self),
+        }
+    }
+
+    /// −1, 0 or 1; NaN gives 0, as in torch.
+    #[track_caller]
+    pub fn sign(&self) -> Tensor {
+        if self.dtype() == DType::Bool {
+            return self.clone();
+        }
+        let zero = self.zeros_like();
+        let above = elementwise::cast(&zero.lt(self), self.dtype());
+        match self.dtype() {
+            DType::U8 => above,
+            _ => above - elementwise::cast(&self.lt(&zero), self.dtype()),
+        }
+    }
+
+    /// x·x
+    #[track_caller]
+    pub fn square(&self) -> Tensor {
+        self * self
+    }
+
+    /// 1/x
+    #[track_caller]
+    pub fn reciprocal(&self) -> Tensor {
+        let x = self.to_float();
+        x.constant_like(1.0) / x
+    }
+
+    /// 1/√x
+    #[track_caller]
+    pub fn rsqrt(&self) -> Tensor {
+        let x = self.to_float();
+        x.constant_like(1.0) / x.sqrt()
+    }
+
+    /// 2ˣ
+    #[track_caller]
+    pub fn exp2(&self) -> Tensor {
+        let x = self.to_float();
+        (&x * x.constant_like(LN_2)).exp()
+    }
+
+    /// The logarithm to base 2.
+    #[track_caller]
+    pub fn log2(&self) -> Tensor {
+        let x = self.to_float();
+        x.log() * x.constant_like(1.0 / LN_2)
+    }
+
+    /// The logarithm to base 10.
+    #[track_caller]
+    pub fn log10(&self) -> Tensor {
+        let x = self.to_float();
+        x.log() * x.constant_like(1.0 / LN_10)
+    }
+
+    /// sin x / cos x
+    #[track_caller]
+    pub fn tan(&self) -> Tensor {
+        self.sin() / self.cos()
+    }
+
+    /// 1 − erf(x). Exact only where erf is not close to 1.
+    #[track_caller]
+    pub fn erfc(&self) -> Tensor {
+        let x = self.to_float();
+        x.constant_like(1.0) - x.erf()
+    }
+
+    /// x·Φ(x) with Φ the distribution of the normal: x/2·(1 + erf(x/√2)). Torch's `gelu`.
+    #[track_caller]
+    pub fn gelu(&self) -> Tensor {
+        let x = self.to_float();
+        let phi = (&x * x.constant_like(FRAC_1_SQRT_2)).erf() + x.constant_like(1.0);
+        &x * x.constant_like(0.5) * phi
+    }
+
+    /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))). Torch's `gelu(approximate="tanh")`.
+    #[track_caller]
+    pub fn gelu_tanh(&self) -> Tensor {
+        let x = self.to_float();
+        let k = |v: f64| x.constant_like(v);
+        let inner = k((2.0 / std::f64::consts::PI).sqrt()) * (&x + k(0.044715) * (&x * &x * &x));
+        &x * k(0.5) * (k(1.0) + inner.tanh())
+    }
+
+    /// x·sigmoid(x). Torch's `silu`, also called swish.
+    #[track_caller]
+    pub fn silu(&self) -> Tensor {
+        let x = self.to_float();
+        &x * x.sigmoid()
+    }
+
+    /// x where x > 0, else `negative_slope`·x.
+    #[track_caller]
+    pub fn leaky_relu(&self, negative_slope: f64) -> Tensor {
+        let x = self.to_float();
+        x.where_(&x.gt(x.zeros_like()), &x * negative_slope)
+    }
+
+    /// log(1 + eˣ) without overflow: max(x, 0) + log1p(exp(−|x|)).
+    #[track_caller]
+    pub fn softplus(&self) -> Tensor {
+        let x = self.to_float();
+        x.maximum(x.zeros_like()) + (-x.abs()).exp().log1p()
+    }
+
+    /// log(sigmoid(x)) without overflow.
+    #[track_caller]
+    pub fn log_sigmoid(&self) -> Tensor {
+        -(-self).softplus()
+    }
+
+    /// x limited to `min` … `max`. Torch's `clamp`: where min > max, max.
+    #[track_caller]
+    pub fn clamp(&self, min: impl Into<Value>, max: impl Into<Value>) -> Tensor {
+        let (min, max) = (min.into(), max.into());
+        self.clamp_min(min).clamp_max(max)
+    }
+
+    /// x, and `min` where it is below. The gradient passes where x ≥ min.
+    #[track_caller]
+    pub fn clamp_min(&self, min: impl Into<Value>) -> Tensor {
+        let min = min.into();
+        // The condition is true for NaN on neither side, so NaN stays.
+        self.where_(&self.lt(min.clone()).logical_not(), min)
+    }
+
+    /// x, and `max` where it is above. The gradient passes where x ≤ max.
+    #[track_caller]
+    pub fn clamp_max(&self, max: impl Into<Value>) -> Tensor {
+        let max = max.into();
+        self.where_(&self.gt(max.clone()).logical_not(), max)
+    }
+
+    /// Whether it is NaN.
+    #[track_caller]
+    pub fn isnan(&self) -> Tensor {
+        self.ne(self)
+    }
+
+    /// Whether it is +∞ or −∞.
+    #[track_caller]
+    pub fn isinf(&self) -> Tensor {
+        if self.dtype().is_float() { self.abs().eq(f64::INFINITY) } else { self.ne(self) }
+    }
+
+    /// Whether it is neither NaN nor infinite.
+    #[track_caller]
+    pub fn isfinite(&self) -> Tensor {
+        if self.dtype().is_float() { self.abs().lt(f64::INFINITY) } else { self.eq(self) }
+    }
+}

@@ -1,0 +1,323 @@
+//! Many elements to one: sums, means, extrema, running sums, order.
+
+use limpid_kernels::DType;
+use limpid_kernels::fused::ReduceFn;
+use limpid_kernels::scan::ScanFn;
+
+use crate::error::Error;
+use crate::op::{AxisList, index, movement, reduce, source};
+use crate::shape::{Axes, Shape};
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// The failed tensor of a function that was given an axis which is not there.
+    #[track_caller]
+    pub(crate) fn bad_axis(&self, name: &str, axis: isize) -> Tensor {
+        let rank = self.rank();
+        let error = Error::new(format!("{name}: axis {axis} of a tensor of shape {}", self.shape()));
+        let error = if rank == 0 { error } else { error.help(format!("an axis from -{rank} to {}", rank - 1)) };
+        Tensor::fail(error, &[self], self.shape().clone(), self.dtype())
+    }
+
+    #[track_caller]
+    fn reduce_keepdim(&self, f: ReduceFn, name: &str, axes: &dyn Axes) -> Result<(Tensor, AxisList), Tensor> {
+        let axes = axes.resolve(self.shape()).map_err(|axis| {
+            let again = self.shape().axis(axis).is_some();
+            if !again {
+                return self.bad_axis(name, axis);
+            }
+            Tensor::fail(
+                Error::new(format!("{name}: axis {axis} is named twice")),
+                &[self],
+                self.shape().clone(),
+                self.dtype(),
+            )
+        })?;
+        if matches!(f, ReduceFn::Max | ReduceFn::Min) && axes.iter().any(|&a| self.shape()[a] == 0) {
+            let error = Error::new(format!("{name}: the extremum of no element, shape {}", self.shape()));
+            return Err(Tensor::fail(error, &[self], self.shape().reduced(&axes), self.dtype()));
+        }
+        // Sums of integers and bools are i64, as in torch.
+        let summed = matches!(f, ReduceFn::Sum | ReduceFn::Prod) && !self.dtype().is_float();
+        let x = if summed { self.to_dtype(DType::I64) } else { self.clone() };
+        Ok((reduce::reduce(f, &x, &axes), axes))
+    }
+
+    #[track_caller]
+    fn reduced(&self, f: ReduceFn, name: &str, axes: &dyn Axes, keepdim: bool) -> Tensor {
+        match self.reduce_keepdim(f, name, axes) {
+            Err(failed) => failed,
+            Ok((y, _)) if keepdim => y,
+            Ok((y, axes)) => drop_axes(&y, &axes),
+        }
+    }
+
+    /// Σ x over `axes`: one (`-1`), several (`[0, 1]`) or all (`..`). Integers and bools give i64; f32 sums
+    /// are sums of f32, in an order that depends on the shape alone.
+    #[track_caller]
+    pub fn sum(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Sum, "sum", &axes, false)
+    }
+
+    /// [`Tensor::sum`] with the axes kept at size 1.
+    #[track_caller]
+    pub fn sum_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Sum, "sum", &axes, true)
+    }
+
+    /// ∏ x over `axes`.
+    #[track_caller]
+    pub fn prod(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Prod, "prod", &axes, false)
+    }
+
+    #[track_caller]
+    fn mean_of(&self, axes: &dyn Axes, keepdim: bool) -> Tensor {
+        let x = self.to_float();
+        match x.reduce_keepdim(ReduceFn::Sum, "mean", axes) {
+            Err(failed) => failed,
+            Ok((sum, axes)) => {
+                let count: usize = axes.iter().map(|&a| x.shape()[a]).product();
+                let mean = &sum / sum.constant_like(count as f64);
+                if keepdim { mean } else { drop_axes(&mean, &axes) }
+            }
+        }
+    }
+
+    /// The mean over `axes`; NaN over no element.
+    #[track_caller]
+    pub fn mean(&self, axes: impl Axes) -> Tensor {
+        self.mean_of(&axes, false)
+    }
+
+    /// [`Tensor::mean`] with the axes kept at size 1.
+    #[track_caller]
+    pub fn mean_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.mean_of(&axes, true)
+    }
+
+    /// The variance over `axes`: Σ (x − mean)² / (n − correction). Torch's default correction is 1.
+    #[track_caller]
+    pub fn var(&self, axes: impl Axes, correction: f64) -> Tensor {
+        let x = self.to_float();
+        let resolved = match axes.resolve(x.shape()) {
+            Ok(resolved) => resolved,
+            Err(axis) => return self.bad_axis("var", axis),
+        };
+        let centred = &x - x.mean_keepdim(axes);
+        let count: usize = resolved.iter().map(|&a| x.shape()[a]).product();
+        let sum = reduce::reduce(ReduceFn::Sum, &(&centred * &centred), &resolved);
+        drop_axes(&(&sum / sum.constant_like((count as f64 - correction).max(0.0))), &resolved)
+    }
+
+    /// The square root of [`Tensor::var`].
+    #[track_caller]
+    pub fn std(&self, axes: impl Axes, correction: f64) -> Tensor {
+        self.var(axes, correction).sqrt()
+    }
+
+    /// The Euclidean norm over `axes`: √Σ x².
+    #[track_caller]
+    pub fn norm(&self, axes: impl Axes) -> Tensor {
+        let x = self.to_float();
+        (&x * &x).sum(axes).sqrt()
+    }
+
+    /// The largest element over `axes`; equal ones share the gradient.
+    #[track_caller]
+    pub fn amax(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Max, "amax", &axes, false)
+    }
+
+    /// [`Tensor::amax`] with the axes kept at size 1.
+    #[track_caller]
+    pub fn amax_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Max, "amax", &axes, true)
+    }
+
+    /// The smallest element over `axes`; equal ones share the gradient.
+    #[track_caller]
+    pub fn amin(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Min, "amin", &axes, false)
+    }
+
+    /// [`Tensor::amin`] with the axes kept at size 1.
+    #[track_caller]
+    pub fn amin_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Min, "amin", &axes, true)
+    }
+
+    /// Whether any element over `axes` is not 0.
+    #[track_caller]
+    pub fn any(&self, axes: impl Axes) -> Tensor {
+        let x = self.to_dtype(DType::Bool);
+        match axes.resolve(x.shape()) {
+            Err(axis) => self.bad_axis("any", axis),
+            Ok(axes) => drop_axes(&reduce::reduce(ReduceFn::Max, &x, &axes), &axes),
+        }
+    }
+
+    /// Whether all elements over `axes` are not 0.
+    #[track_caller]
+    pub fn all(&self, axes: impl Axes) -> Tensor {
+        let x = self.to_dtype(DType::Bool);
+        match axes.resolve(x.shape()) {
+            Err(axis) => self.bad_axis("all", axis),
+            Ok(axes) => drop_axes(&reduce::reduce(ReduceFn::Min, &x, &axes), &axes),
+        }
+    }
+
+    /// The largest element along `dim` and its index: of equal ones the first, which alone takes the
+    /// gradient. NaN counts as the largest. Torch's `max(dim)`.
+    #[track_caller]
+    pub fn max(&self, dim: isize) -> (Tensor, Tensor) {
+        self.extremum("max", dim, true)
+    }
+
+    /// The smallest element along `dim` and its index. NaN wins here too.
+    #[track_caller]
+    pub fn min(&self, dim: isize) -> (Tensor, Tensor) {
+        self.extremum("min", dim, false)
+    }
+
+    #[track_caller]
+    fn extremum(&self, name: &str, dim: isize, largest: bool) -> (Tensor, Tensor) {
+        let index = self.arg_extremum(name, dim, largest);
+        if index.error().is_some() || self.rank() == 0 {
+            return (if index.error().is_some() { index.clone() } else { self.clone() }, index);
+        }
+        let axis = self.shape().axis(dim).expect("checked");
+        let value = index::gather(self, axis, &index.unsqueeze(dim_of(axis)));
+        (drop_axes(&value, &smallvec::smallvec![axis]), index)
+    }
+
+    /// The index of the largest element along `dim`, of equal ones the first; NaN wins. i64.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// assert_eq!(Tensor::from([2.0f32, 1.0, 0.1]).argmax(-1).item()?, 0.0);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn argmax(&self, dim: isize) -> Tensor {
+        self.arg_extremum("argmax", dim, true)
+    }
+
+    /// The index of the smallest element along `dim`, of equal ones the first; NaN wins. i64.
+    #[track_caller]
+    pub fn argmin(&self, dim: isize) -> Tensor {
+        self.arg_extremum("argmin", dim, false)
+    }
+
+    /// The first place that holds the extremum: said in reductions, so that it joins their passes.
+    #[track_caller]
+    fn arg_extremum(&self, name: &str, dim: isize, largest: bool) -> Tensor {
+        if self.rank() == 0 {
+            return Tensor::zeros_of([], DType::I64);
+        }
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
+        let axes: AxisList = smallvec::smallvec![axis];
+        let len = self.shape()[axis];
+        if len == 0 {
+            let error = Error::new(format!("{name}: the extremum of no element, shape {}", self.shape()));
+            return Tensor::fail(error, &[self], self.shape().without(axis), DType::I64);
+        }
+        let x = self.detach();
+        let f = if largest { ReduceFn::Max } else { ReduceFn::Min };
+        let best = movement::broadcast(&reduce::reduce(f, &x, &axes), x.shape());
+        let wins = x.eq(&best).logical_or(&x.ne(&x));
+        let place = source::iota(x.shape().clone(), axis);
+        let none = place.constant_like(len as f64);
+        let first = reduce::reduce(ReduceFn::Min, &place.where_(&wins, &none), &axes);
+        drop_axes(&first, &axes)
+    }
+
+    #[track_caller]
+    fn scanned(&self, f: ScanFn, name: &str, dim: isize) -> Tensor {
+        if self.rank() == 0 {
+            return self.clone();
+        }
+        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
+        let whole = matches!(f, ScanFn::Sum | ScanFn::Prod) && !self.dtype().is_float();
+        let x = if whole { self.to_dtype(DType::I64) } else { self.clone() };
+        reduce::scan(f, &x, axis, false)
+    }
+
+    /// The running sum along `dim`. Integers give i64.
+    #[track_caller]
+    pub fn cumsum(&self, dim: isize) -> Tensor {
+        self.scanned(ScanFn::Sum, "cumsum", dim)
+    }
+
+    /// The running product along `dim`. Integers give i64.
+    #[track_caller]
+    pub fn cumprod(&self, dim: isize) -> Tensor {
+        self.scanned(ScanFn::Prod, "cumprod", dim)
+    }
+
+    /// The running maximum along `dim`.
+    #[track_caller]
+    pub fn cummax(&self, dim: isize) -> Tensor {
+        self.scanned(ScanFn::Max, "cummax", dim)
+    }
+
+    /// The running minimum along `dim`.
+    #[track_caller]
+    pub fn cummin(&self, dim: isize) -> Tensor {
+        self.scanned(ScanFn::Min, "cummin", dim)
+    }
+
+    /// The values in stable order along `dim` and their indices; NaN is the largest.
+    #[track_caller]
+    pub fn sort(&self, dim: isize, descending: bool) -> (Tensor, Tensor) {
+        if self.rank() == 0 {
+            return (self.clone(), Tensor::zeros_of([], DType::I64));
+        }
+        match self.shape().axis(dim) {
+            Some(axis) => reduce::sort(self, axis, descending),
+            None => (self.bad_axis("sort", dim), self.bad_axis("sort", dim)),
+        }
+    }
+
+    /// The indices that sort along `dim`.
+    #[track_caller]
+    pub fn argsort(&self, dim: isize, descending: bool) -> Tensor {
+        self.sort(dim, descending).1
+    }
+
+    /// The `k` largest elements along `dim`, largest first, and their indices.
+    #[track_caller]
+    pub fn topk(&self, k: usize, dim: isize) -> (Tensor, Tensor) {
+        let (values, order) = self.sort(dim, true);
+        let Some(axis) = self.shape().axis(dim) else { return (values, order) };
+        if k > self.shape()[axis] {
+            let error = Error::new(format!("topk: {k} of axis {dim} of a tensor of shape {}", self.shape()));
+            let failed = Tensor::fail(error, &[self], self.shape().with(axis, k), self.dtype());
+            return (failed.clone(), failed);
+        }
+        (movement::slice(&values, axis, 0, 1, k), movement::slice(&order, axis, 0, 1, k))
+    }
+
+    /// log Σ exp(x) over the last axis `dim`, without overflow.
+    #[track_caller]
+    pub fn logsumexp(&self, dim: isize) -> Tensor {
+        let x = self.to_float();
+        let Some(axis) = x.shape().axis(dim) else { return x.bad_axis("logsumexp", dim) };
+        let max = x.amax_keepdim(dim_of(axis)).detach();
+        // An infinite maximum would give NaN as its own difference.
+        let shift = max.where_(&max.isfinite(), 0.0);
+        let sum = (&x - &shift).exp().sum_keepdim(dim_of(axis)).log() + shift;
+        drop_axes(&sum, &smallvec::smallvec![axis])
+    }
+}
+
+fn dim_of(axis: usize) -> isize {
+    axis as isize
+}
+
+/// The tensor without `axes`, which have size 1.
+#[track_caller]
+pub(crate) fn drop_axes(x: &Tensor, axes: &AxisList) -> Tensor {
+    let shape: Shape = (0..x.rank()).filter(|i| !axes.contains(i)).map(|i| x.shape()[i]).collect();
+    movement::reshape(x, shape)
+}
