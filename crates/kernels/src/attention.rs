@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::floats::{Floats, FloatsMut};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::{Shared, each3, rows_per_task};
-use crate::real::{Real, max, update_sum};
+use crate::real::{Real, exp_below_in_place, max};
 use crate::slice::{Slice, SliceMut};
 
 /// Queries that go together.
@@ -231,7 +231,7 @@ impl<T: Real> Job for Step<'_, T> {
                 continue;
             }
             let shrink = (maxima[i] - m).exp::<A>();
-            let total = T::from_f64(update_sum(scores, |x| (x - m).exp::<A>()));
+            let total = T::from_f64(exp_below_in_place::<T, A>(scores, m));
             totals[i] = totals[i].fma::<A>(shrink, total);
             if shrink != T::ONE {
                 out[i * e..][..e].iter_mut().for_each(|out| *out = *out * shrink);

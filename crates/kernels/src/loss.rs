@@ -6,7 +6,7 @@ use crate::floats::{Floats, FloatsMut};
 use crate::index::IndexFault;
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::{each, each3, rows_per_task};
-use crate::real::{Real, max, sum};
+use crate::real::{Real, max, sum_exp};
 use crate::slice::{Slice, SliceMut};
 use crate::softmax::{GROUP, SHORT, exp_all, shift, short_max, short_sum};
 
@@ -155,7 +155,7 @@ impl<T: Real> Job for Losses<'_, T> {
                     (short_max(row), short_sum(&powers[r * classes..][..classes]))
                 } else {
                     let m = max(row);
-                    (m, T::from_f64(sum(row, |x| (x - m).exp::<A>())))
+                    (m, T::from_f64(sum_exp::<T, A>(row, m)))
                 };
                 let total = total.ln::<A>();
                 let t = target[first + r];

@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::floats::{Floats, FloatsMut};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::{each3, rows_per_task};
-use crate::real::{Real, sum, sum2, sum3};
+use crate::real::{Real, sum, sum2};
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task takes.
@@ -209,21 +209,23 @@ impl<T: Real> Job for Backward<'_, T> {
             return;
         }
         let (weight, n) = (&norm.weight[..cols], cols as f64);
-        let (mut dw_part, mut db_part) = (vec![T::default(); cols], vec![T::default(); cols]);
-        let (dw_part, db_part) = (&mut dw_part[..cols], &mut db_part[..cols]);
+        let mut parts = vec![T::default(); 3 * cols];
+        let (dw_part, rest) = parts.split_at_mut(cols);
+        let (db_part, h) = rest.split_at_mut(cols);
         for r in 0..saved.mean.len() {
             let (x, g) = (&saved.x[r * cols..][..cols], &saved.g[r * cols..][..cols]);
             let (mean, rstd, dx) = (saved.mean[r], saved.rstd[r], &mut dx[r * cols..][..cols]);
-            let sum_h = T::from_f64(sum2(g, weight, |g, w| g * w) / n);
             for c in 0..cols {
                 dx[c] = (x[c] - mean) * rstd;
+                h[c] = g[c] * weight[c];
             }
-            let sum_hx = T::from_f64(sum3(g, weight, dx, |g, w, x| g * w * x) / n);
+            let sum_h = T::from_f64(sum(h, |h| h) / n);
+            let sum_hx = T::from_f64(sum2(h, dx, |h, x| h * x) / n);
             for c in 0..cols {
                 let normal = dx[c];
                 dw_part[c] = g[c].fma::<A>(normal, dw_part[c]);
                 db_part[c] = db_part[c] + g[c];
-                dx[c] = rstd * (g[c] * weight[c] - sum_h - normal * sum_hx);
+                dx[c] = rstd * (h[c] - sum_h - normal * sum_hx);
             }
             if r % SUBTOTAL == SUBTOTAL - 1 || r + 1 == saved.mean.len() {
                 add(dw_part, dw);

@@ -3,13 +3,15 @@
 use crate::Cpu;
 use crate::arithmetic::{Accumulator, Arithmetic, Typed, by_dtype};
 use crate::dtype::DType;
-use crate::parts::Shared;
+use crate::parts::{Shared, each};
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task scans.
 const TASK: usize = 32 << 10;
 /// Neighbouring lines that are scanned together, so that memory is read in order.
 const COLUMNS: usize = 64;
+/// Lines of neighbouring elements that are scanned in step.
+const TOGETHER: usize = 8;
 
 /// What a scan accumulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +108,8 @@ fn choose<T: Arithmetic, A: Accumulator>(
     }
 }
 
-/// One task takes some blocks; a block is up to [`COLUMNS`] neighbouring lines.
+/// One task takes some blocks; a block is up to [`COLUMNS`] neighbouring lines, or where elements of a line are
+/// neighbours themselves, up to [`TOGETHER`] lines: their sums do not wait for each other.
 fn all_lines<T: Arithmetic, A: Accumulator>(
     cpu: &Cpu,
     lines: Lines,
@@ -118,6 +121,19 @@ fn all_lines<T: Arithmetic, A: Accumulator>(
     narrow: impl Fn(A) -> T + Sync,
 ) {
     let Lines { outer, n, inner } = lines;
+    if inner == 1 {
+        let size = (TASK / n).max(1).next_multiple_of(TOGETHER) * n;
+        return each(&cpu.pool, src.len().div_ceil(size), (out.get::<T>(), size), |task, out| {
+            let src = &src[task * size..][..out.len()];
+            let (group, rest) = (TOGETHER * n, out.len() / (TOGETHER * n) * TOGETHER * n);
+            for (src, out) in src.chunks_exact(group).zip(out.chunks_exact_mut(group)) {
+                neighbours::<T, A, TOGETHER>(n, reverse, src, out, &f, &widen, &narrow);
+            }
+            for (src, out) in src[rest..].chunks_exact(n).zip(out[rest..].chunks_exact_mut(n)) {
+                neighbours::<T, A, 1>(n, reverse, src, out, &f, &widen, &narrow);
+            }
+        });
+    }
     let out = Shared::new(out.get::<T>());
     let across = inner.div_ceil(COLUMNS);
     let blocks = outer * across;
@@ -140,4 +156,32 @@ fn all_lines<T: Arithmetic, A: Accumulator>(
             }
         }
     });
+}
+
+/// Scans L lines of `n` elements, one after the other in memory, in step.
+#[inline(always)]
+fn neighbours<T: Arithmetic, A: Accumulator, const L: usize>(
+    n: usize,
+    reverse: bool,
+    src: &[T],
+    out: &mut [T],
+    f: &impl Fn(A, A) -> A,
+    widen: &impl Fn(T) -> A,
+    narrow: &impl Fn(A) -> T,
+) {
+    let src: [&[T]; L] = std::array::from_fn(|l| &src[l * n..][..n]);
+    let mut rows = out.chunks_exact_mut(n);
+    let out: [&mut [T]; L] = std::array::from_fn(|_| rows.next().expect("L rows"));
+    let first = if reverse { n - 1 } else { 0 };
+    let mut acc: [A; L] = std::array::from_fn(|l| widen(src[l][first]));
+    for l in 0..L {
+        out[l][first] = narrow(acc[l]);
+    }
+    for t in 1..n {
+        let t = if reverse { n - 1 - t } else { t };
+        for l in 0..L {
+            acc[l] = f(acc[l], widen(src[l][t]));
+            out[l][t] = narrow(acc[l]);
+        }
+    }
 }

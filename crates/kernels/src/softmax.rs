@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::floats::{Floats, FloatsMut};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::{each, rows_per_task};
-use crate::real::{LANES, Real, map_sum, max, sum, sum2};
+use crate::real::{LANES, Real, exp_below, max, sum, sum_exp, sum2};
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task takes.
@@ -68,10 +68,10 @@ impl<T: Real> Job for Forward<'_, T> {
         for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
             let m = max(x);
             if log {
-                let total = T::from_f64(sum(x, |x| (x - m).exp::<A>())).ln::<A>();
+                let total = T::from_f64(sum_exp::<T, A>(x, m)).ln::<A>();
                 out.iter_mut().zip(x).for_each(|(out, &x)| *out = (x - m) - total);
             } else {
-                let scale = T::ONE / T::from_f64(map_sum(x, out, |x| (x - m).exp::<A>()));
+                let scale = T::ONE / T::from_f64(exp_below::<T, A>(x, m, out));
                 out.iter_mut().for_each(|out| *out = *out * scale);
             }
         }
@@ -174,7 +174,7 @@ impl<T: Real> Job for Backward<'_, T> {
             }
             for ((y, g), out) in y.chunks_exact(cols).zip(g.chunks_exact(cols)).zip(out.chunks_exact_mut(cols)) {
                 if log {
-                    let total = T::from_f64(if cols < SHORT { short_sum(g).as_f64() } else { sum(g, |g| g) });
+                    let total = T::from_f64(sum(g, |g| g));
                     out.iter_mut().zip(g).for_each(|(out, &g)| *out = g - *out * total);
                 } else {
                     let total = T::from_f64(sum2(y, g, |y, g| y * g));

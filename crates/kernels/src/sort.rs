@@ -8,12 +8,14 @@ use half::{bf16, f16};
 use crate::Cpu;
 use crate::arithmetic::same_size;
 use crate::dtype::{DType, Element};
-use crate::parts::{Shared, rows_per_task};
+use crate::parts::{Shared, each, rows_per_task};
 use crate::scan::Lines;
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task takes.
 const TASK: usize = 8 << 10;
+/// Neighbouring lines whose extrema are looked for together.
+const COLUMNS: usize = 64;
 
 /// An element that has a key: an integer with the same order. NaN is above all, -0 equals 0.
 trait Keyed: Element {
@@ -170,19 +172,25 @@ pub fn arg_extremum(cpu: &Cpu, shape: &[usize], axis: usize, largest: bool, src:
 }
 
 fn extremum<T: Keyed>(cpu: &Cpu, lines: Lines, largest: bool, src: Slice, out: &mut [i64]) {
-    const COLUMNS: usize = 64;
     let src = src.get::<T>();
     let Lines { outer, n, inner } = lines;
-    let across = inner.div_ceil(COLUMNS);
-    let blocks = outer * across;
-    let per_task = rows_per_task(n * inner.min(COLUMNS), TASK);
-    let out = Shared::new(out);
     // The smallest key wins, and a NaN gets 0, which no other float has.
     let key = |x: T| match x.partial_cmp(&x) {
         None => 0,
         Some(_) if largest => !x.key(),
         Some(_) => x.key(),
     };
+    if inner == 1 {
+        let per_task = rows_per_task(n, TASK);
+        return each(&cpu.pool, outer.div_ceil(per_task), (out, per_task), |task, out| {
+            let src = &src[task * per_task * n..][..out.len() * n];
+            out.iter_mut().zip(src.chunks_exact(n)).for_each(|(out, row)| *out = first_least(row, key) as i64);
+        });
+    }
+    let across = inner.div_ceil(COLUMNS);
+    let blocks = outer * across;
+    let per_task = rows_per_task(n * inner.min(COLUMNS), TASK);
+    let out = Shared::new(out);
     cpu.pool.run(blocks.div_ceil(per_task), &|task| {
         for block in task * per_task..((task + 1) * per_task).min(blocks) {
             let column = block % across * COLUMNS;
@@ -203,6 +211,20 @@ fn extremum<T: Keyed>(cpu: &Cpu, lines: Lines, largest: bool, src: Slice, out: &
             }
         }
     });
+}
+
+/// The position of the first element with the least key.
+fn first_least<T: Copy>(row: &[T], key: impl Fn(T) -> u64) -> usize {
+    const LANES: usize = 16;
+    let mut lanes = [u64::MAX; LANES];
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    for x in chunks {
+        for l in 0..LANES {
+            lanes[l] = lanes[l].min(key(x[l]));
+        }
+    }
+    let least = lanes.into_iter().chain(tail.iter().map(|&x| key(x))).min();
+    row.iter().position(|&x| Some(key(x)) == least).expect("not empty")
 }
 
 fn select(
@@ -244,21 +266,16 @@ fn select(
 fn fetch<T: Element>(cpu: &Cpu, lines: Lines, k: usize, src: Slice, indices: &[i64], mut values: SliceMut) {
     let (src, inner) = (src.get::<T>(), lines.inner);
     let per_task = rows_per_task(inner, TASK);
-    crate::parts::each(
-        &cpu.pool,
-        (lines.outer * k).div_ceil(per_task),
-        (values.get::<T>(), per_task * inner),
-        |task, values| {
-            for (r, row) in values.chunks_mut(inner).enumerate() {
-                let r = task * per_task + r;
-                let start = r / k * lines.n * inner;
-                let indices = &indices[r * inner..(r + 1) * inner];
-                for (i, (value, &index)) in row.iter_mut().zip(indices).enumerate() {
-                    *value = src[start + index as usize * inner + i];
-                }
+    each(&cpu.pool, (lines.outer * k).div_ceil(per_task), (values.get::<T>(), per_task * inner), |task, values| {
+        for (r, row) in values.chunks_mut(inner).enumerate() {
+            let r = task * per_task + r;
+            let start = r / k * lines.n * inner;
+            let indices = &indices[r * inner..(r + 1) * inner];
+            for (i, (value, &index)) in row.iter_mut().zip(indices).enumerate() {
+                *value = src[start + index as usize * inner + i];
             }
-        },
-    );
+        }
+    });
 }
 
 fn select_lines<T: Keyed>(cpu: &Cpu, lines: Lines, k: usize, descending: bool, src: Slice, indices: &mut [i64]) {
