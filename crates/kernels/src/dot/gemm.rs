@@ -1,9 +1,9 @@
 //! The product of matrices that are worth packing.
 //!
 //! The work goes in stages that bound the memory of the packed panels. A stage packs its part of A and of B,
-//! each element once, then cuts its part of C into tasks; a task runs all of the stage's k for its piece, in
-//! blocks of [`KC`] whose panels stay in the second-level cache. Two joins a stage, and no task waits for
-//! another.
+//! each element once, then cuts its part of C into tasks, each of which multiplies the panels of its piece:
+//! its part of A stays in the second-level cache, and a panel of B passes by. Two joins a stage, and no task
+//! waits for another.
 
 use crate::Cpu;
 use crate::buffer::Buffer;
@@ -14,14 +14,15 @@ use super::pack::{Strip, pack};
 use super::vector::Real;
 use super::{FORK, Finish, Product};
 
-/// Length of a block of k. It orders the sums, so it is the same for every instruction set and thread count.
-const KC: usize = 256;
-/// A stage takes at most this much of k, m and n.
-const STAGE_K: usize = 4 * KC;
+/// A stage takes at most this much of k. It orders the sums, so it is the same for every instruction set and
+/// number of threads. Long: C is read and written once a stage, which costs more than to stream panels.
+const STAGE_K: usize = 1024;
+/// A stage takes at most this much of m and n.
 const STAGE_M: usize = 4096;
 const STAGE_N: usize = 4096;
-/// A task takes at most this much of m and n.
-const TASK_M: usize = 192;
+/// A task takes at most this much of m, or less if [`Kernels::block`] holds less, and of n: its piece of C, too, stays
+/// in cache until the epilogue has run.
+const TASK_M: usize = 256;
 const TASK_N: usize = 512;
 /// Tasks are made smaller until a stage has this many …
 const TASKS: usize = 32;
@@ -60,6 +61,13 @@ impl Range {
         (0..len).step_by(step).map(move |start| Range { start, len: step.min(len - start) })
     }
 
+    /// Part `i` of `parts`, whole panels of `width` each, as even as can be.
+    fn part(&self, i: usize, parts: usize, width: usize) -> Range {
+        let panels = self.len.div_ceil(width);
+        let edge = |i: usize| self.len.min(i * panels / parts * width);
+        Range { start: self.start + edge(i), len: edge(i + 1) - edge(i) }
+    }
+
     /// Piece `i` of this range.
     fn piece(&self, i: usize, step: usize) -> Range {
         Range { start: self.start + i * step, len: step.min(self.len - i * step) }
@@ -73,9 +81,9 @@ struct Stage<'s, T: Real> {
     i: Range,
     j: Range,
     k: Range,
-    /// For each block of k, the panels of A one after the other, the last one as high as rows are left.
+    /// The panels of A one after the other, the last one as high as rows are left.
     a: Shared<T>,
-    /// For each block of k, the panels of B one after the other, the last one filled up with zeros.
+    /// The panels of B one after the other, the last one filled up with zeros.
     b: Shared<T>,
 }
 
@@ -109,16 +117,16 @@ fn each(cpu: &Cpu, parallel: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) 
     if parallel { cpu.pool.run(tasks, task) } else { (0..tasks).for_each(task) }
 }
 
-/// Sizes of the pieces of C, whole panels each: as large as the cache takes, but enough of them for many threads.
-fn cut(m: usize, n: usize, k: usize, rows: usize, cols: usize) -> (usize, usize) {
-    let (mut down, mut across) = (m.div_ceil(TASK_M), n.div_ceil(TASK_N));
+/// How many pieces C is cut into, down and across: at most `most` rows each, and enough for many threads.
+fn cut(m: usize, n: usize, k: usize, most: usize) -> (usize, usize) {
+    let (mut down, mut across) = (m.div_ceil(most), n.div_ceil(TASK_N));
     while down * across < TASKS && (m / down) * (n / across) * k > TASK_WORK {
         if n / across > m / down { across += 1 } else { down += 1 }
     }
-    (m.div_ceil(down).next_multiple_of(rows), n.div_ceil(across).next_multiple_of(cols))
+    (down, across)
 }
 
-/// Packs panels `first..` of one factor's block of k.
+/// Packs some panels of one factor.
 struct Pack<'s, T: Real> {
     strip: Strip<T>,
     /// Lanes of the factor from the strip's first on.
@@ -151,31 +159,25 @@ impl<T: Real> Job for Pack<'_, T> {
 impl<T: Real> Stage<'_, T> {
     /// Packs A, and B where it is `new`.
     fn pack(&self, cpu: &Cpu, parallel: bool, new: bool) {
+        let (p, k) = (self.p, self.k.len);
+        let group = |width: usize| (PACK / (width * k)).max(1) * width;
         let (rows, cols) = (self.kernels.rows(), self.kernels.cols());
-        let depth = KC.min(self.k.len);
-        let group = |width: usize| (PACK / (width * depth)).max(1) * width;
         let (group_a, group_b) = (group(rows), group(cols));
-        let blocks = self.k.len.div_ceil(KC);
         let (tasks_a, tasks_b) = (self.i.len.div_ceil(group_a), if new { self.j.len.div_ceil(group_b) } else { 0 });
-        each(cpu, parallel, blocks * (tasks_a + tasks_b), &|task| {
-            let k = self.k.piece(task % blocks, KC);
-            let before = k.start - self.k.start;
-            let task = task / blocks;
+        each(cpu, parallel, tasks_a + tasks_b, &|task| {
             let job = if task < tasks_a {
                 let i = self.i.piece(task, group_a);
                 // SAFETY: row and column are inside A.
-                let data = unsafe { self.p.a.at(i.start, k.start) };
-                let strip = Strip { data, lane: self.p.a.rows, step: self.p.a.cols, lanes: 0, k: k.len };
-                let at = self.i.len * before + task * group_a * k.len;
-                Pack { strip, lanes: i.len, width: rows, fill: false, to: &self.a, at }
+                let data = unsafe { p.a.at(i.start, self.k.start) };
+                let strip = Strip { data, lane: p.a.rows, step: p.a.cols, lanes: 0, k };
+                Pack { strip, lanes: i.len, width: rows, fill: false, to: &self.a, at: task * group_a * k }
             } else {
                 let task = task - tasks_a;
                 let j = self.j.piece(task, group_b);
                 // SAFETY: row and column are inside B.
-                let data = unsafe { self.p.b.at(k.start, j.start) };
-                let strip = Strip { data, lane: self.p.b.cols, step: self.p.b.rows, lanes: 0, k: k.len };
-                let at = self.j.len.next_multiple_of(cols) * before + task * group_b * k.len;
-                Pack { strip, lanes: j.len, width: cols, fill: true, to: &self.b, at }
+                let data = unsafe { p.b.at(self.k.start, j.start) };
+                let strip = Strip { data, lane: p.b.cols, step: p.b.rows, lanes: 0, k };
+                Pack { strip, lanes: j.len, width: cols, fill: true, to: &self.b, at: task * group_b * k }
             };
             dispatch(cpu.isa, job);
         });
@@ -183,39 +185,39 @@ impl<T: Real> Stage<'_, T> {
 
     /// Multiplies the packed panels, one task for each piece of C.
     fn multiply(&self, cpu: &Cpu, parallel: bool, finish: Option<&Finish<T>>) {
-        let (down, across) = cut(self.i.len, self.j.len, self.k.len, self.kernels.rows(), self.kernels.cols());
-        let pieces = self.i.len.div_ceil(down);
-        each(cpu, parallel, pieces * self.j.len.div_ceil(across), &|task| {
-            let (i, j) = (self.i.piece(task % pieces, down), self.j.piece(task / pieces, across));
-            for k in Range::pieces(self.k.len, KC) {
-                self.block(i, j, k);
-            }
-            if self.k.start + self.k.len == self.p.k {
+        let most = (self.kernels.block / (self.k.len * size_of::<T>())).clamp(self.kernels.rows(), TASK_M);
+        let (down, across) = cut(self.i.len, self.j.len, self.k.len, most);
+        each(cpu, parallel, down * across, &|task| {
+            let i = self.i.part(task % down, down, self.kernels.rows());
+            let j = self.j.part(task / down, across, self.kernels.cols());
+            self.piece(i, j);
+            if self.k.start + self.k.len == self.p.k && i.len * j.len > 0 {
                 // SAFETY: this piece of c belongs to this task.
                 unsafe { self.p.finish(finish, i.start, i.len, j.start, j.len) };
             }
         });
     }
 
-    /// Adds one block of k (relative to the stage) to a piece of C.
-    fn block(&self, i: Range, j: Range, k: Range) {
+    /// One piece of C.
+    fn piece(&self, i: Range, j: Range) {
         let (rows, cols, lanes) = (self.kernels.rows(), self.kernels.cols(), self.kernels.lanes);
-        let wide = self.j.len.next_multiple_of(cols);
-        for right in (0..j.len).step_by(cols) {
-            let width = cols.min(j.len - right);
-            let at = j.start + right;
+        let k = self.k.len;
+        // While the tiles of a panel of B are made, the next one is fetched, in equal shares.
+        let share = (cols * k).div_ceil(i.len.div_ceil(rows).max(1));
+        for right in (j.start..j.start + j.len).step_by(cols) {
+            let width = cols.min(j.start + j.len - right);
             // SAFETY: this panel was packed by `pack`.
-            let b = unsafe { self.b.at(wide * k.start + (at - self.j.start) * k.len) };
-            for below in (0..i.len).step_by(rows) {
-                let height = rows.min(i.len - below);
-                let from = i.start + below;
+            let b = unsafe { self.b.at((right - self.j.start) * k) };
+            for below in (i.start..i.start + i.len).step_by(rows) {
+                let height = rows.min(i.start + i.len - below);
+                let ahead = b.wrapping_add(cols * k + (below - i.start) / rows * share);
                 // SAFETY: panels as above; c is inside the piece of this task, and the kernel is one of this machine.
                 unsafe {
-                    let a = self.a.at(self.i.len * k.start + (from - self.i.start) * k.len);
-                    let c = self.p.c.add(from * self.p.n + at);
-                    let accumulate = self.k.start + k.start > 0;
+                    let a = self.a.at((below - self.i.start) * k);
+                    let c = self.p.c.add(below * self.p.n + right);
+                    let accumulate = self.k.start > 0;
                     let tile =
-                        Tile { k: k.len, a, a_row: 1, a_k: 0, b, b_k: 0, c, c_row: self.p.n, cols: width, accumulate };
+                        Tile { k, a, a_row: 1, a_k: 0, b, b_k: 0, c, c_row: self.p.n, cols: width, accumulate, ahead };
                     self.kernels.packed[height - 1][(width - 1) / lanes](&tile);
                 }
             }

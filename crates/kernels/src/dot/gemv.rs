@@ -108,7 +108,7 @@ impl<T: Real> MatVec<T> {
             for i in (0..rows).step_by(kernels.cols()) {
                 let cols = kernels.cols().min(rows - i);
                 let (b, c) = (self.a.at(start + i, whole), y.add(i));
-                let tile = Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true };
+                let tile = Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true, ahead: b };
                 kernels.direct[0][(cols - 1) / kernels.lanes](&tile);
             }
         }

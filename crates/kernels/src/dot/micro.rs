@@ -30,6 +30,23 @@ pub(super) struct Tile<T> {
     pub cols: usize,
     /// Whether the product is added to C, or replaces it.
     pub accumulate: bool,
+    /// What a packed kernel asks for while it runs, a cache line every [`STEPS`] steps: the next panel of B.
+    pub ahead: *const T,
+}
+
+/// Steps that a packed kernel makes for each cache line it asks for.
+pub(super) const STEPS: usize = 8;
+
+/// Asks for the cache line of `p`, which may be any address.
+#[inline(always)]
+pub(super) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    }
+    let _ = p;
 }
 
 /// A tile of C of dot products: c[r, s] = Σ_k a[r, k]·b[s, k], both operands side by side in k.
@@ -83,6 +100,9 @@ pub(super) type AxpyFn<T> = unsafe fn(&Axpy<T>);
 pub(super) struct Kernels<T: 'static> {
     /// Lanes of a register; a panel of B is twice as wide.
     pub lanes: usize,
+    /// Bytes of A that a task works on: what fits in the second-level cache of machines with these instructions,
+    /// beside a panel of B.
+    pub block: usize,
     /// `packed[r - 1][v - 1]`: r rows and v registers of columns, from panels.
     pub packed: &'static [[TileFn<T>; 2]],
     /// The same from matrices with strides.
@@ -128,6 +148,28 @@ unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t:
     }
 }
 
+/// Adds one step of packed panels.
+#[inline(always)]
+unsafe fn outer<V: Vector, const R: usize, const C: usize>(
+    a: *const V::Scalar,
+    b: *const V::Scalar,
+    acc: &mut [[V; C]; R],
+) {
+    // SAFETY: by the caller, the panels have this step and the instructions are there.
+    unsafe {
+        let mut row = [V::zero(); C];
+        for v in 0..C {
+            row[v] = V::load(b.add(v * V::LANES));
+        }
+        for r in 0..R {
+            let x = V::splat(*a.add(r));
+            for v in 0..C {
+                acc[r][v] = acc[r][v].fma(x, row[v]);
+            }
+        }
+    }
+}
+
 /// A tile from a panel of A (`R` rows side by side) and a panel of B (twice the lanes side by side).
 ///
 /// # Safety
@@ -137,21 +179,24 @@ unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t:
 pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<V::Scalar>) {
     // SAFETY: by the caller.
     unsafe {
-        let mut acc = [[V::zero(); C]; R];
-        let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.k {
-            let mut row = [V::zero(); C];
+        for r in 0..R {
             for v in 0..C {
-                row[v] = V::load(b.add(v * V::LANES));
+                prefetch(t.c.wrapping_add(r * t.c_row + v * V::LANES));
             }
-            for r in 0..R {
-                let x = V::splat(*a.add(r));
-                for v in 0..C {
-                    acc[r][v] = acc[r][v].fma(x, row[v]);
-                }
+        }
+        let mut acc = [[V::zero(); C]; R];
+        let (mut a, mut b, mut ahead) = (t.a, t.b, t.ahead);
+        let mut left = t.k;
+        while left > 0 {
+            prefetch(ahead);
+            ahead = ahead.wrapping_byte_add(64);
+            let steps = left.min(STEPS);
+            for _ in 0..steps {
+                outer::<V, R, C>(a, b, &mut acc);
+                a = a.add(R);
+                b = b.add(2 * V::LANES);
             }
-            a = a.add(R);
-            b = b.add(2 * V::LANES);
+            left -= steps;
         }
         write(&acc, t);
     }

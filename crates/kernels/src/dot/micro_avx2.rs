@@ -205,6 +205,7 @@ where
 {
     Kernels {
         lanes: V::LANES,
+        block: 384 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
         dots: Table::<V>::DOTS,

@@ -206,6 +206,7 @@ where
 {
     Kernels {
         lanes: V::LANES,
+        block: 768 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
         dots: Table::<V>::DOTS,

@@ -162,6 +162,7 @@ where
 {
     Kernels {
         lanes: V::LANES,
+        block: 192 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
         dots: Table::<V>::DOTS,

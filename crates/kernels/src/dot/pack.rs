@@ -1,5 +1,6 @@
 //! Packing: a strip of a matrix copied into the order in which a micro-kernel reads it.
 
+use super::micro::prefetch;
 use super::vector::Real;
 
 /// A strip: `lanes` rows of A or columns of B, for `k` steps.
@@ -15,6 +16,15 @@ pub(super) struct Strip<T> {
     pub lanes: usize,
     /// Number of steps.
     pub k: usize,
+}
+
+impl<T> Strip<T> {
+    /// The address of lane `lane` at step `k`, which must be inside.
+    #[inline(always)]
+    unsafe fn at(&self, lane: usize, k: usize) -> *const T {
+        // SAFETY: inside, by the caller.
+        unsafe { self.data.offset(lane as isize * self.lane + k as isize * self.step) }
+    }
 }
 
 /// Steps that are transposed together: a cache line of f32.
@@ -49,13 +59,19 @@ pub(super) unsafe fn pack<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
     }
 }
 
+/// Steps that are fetched ahead where each is in another page, as the processor does not guess those.
+const AHEAD: usize = 8;
+
 /// Lanes side by side: whole registers.
 #[inline(always)]
 unsafe fn copy<T: Real, const N: usize>(s: &Strip<T>, width: usize, to: *mut T) {
     for k in 0..s.k {
         // SAFETY: by the caller of `pack`.
         unsafe {
-            let row = s.data.offset(k as isize * s.step).cast::<[T; N]>().read_unaligned();
+            for line in (0..N * size_of::<T>()).step_by(64) {
+                prefetch(s.data.wrapping_offset((k + AHEAD) as isize * s.step).wrapping_byte_add(line));
+            }
+            let row = s.at(0, k).cast::<[T; N]>().read_unaligned();
             to.add(k * width).cast::<[T; N]>().write_unaligned(row);
         }
     }
@@ -65,22 +81,25 @@ unsafe fn copy<T: Real, const N: usize>(s: &Strip<T>, width: usize, to: *mut T) 
 /// where all lanes fall into the same set of it.
 #[inline(always)]
 unsafe fn transpose<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
-    let whole = s.k - s.k % BLOCK;
+    let (whole, lanes) = (s.k - s.k % BLOCK, s.lanes - s.lanes % 4);
     for k in (0..whole).step_by(BLOCK) {
-        for lane in 0..s.lanes {
-            // SAFETY: by the caller of `pack`.
-            unsafe {
-                let line = s.data.offset(lane as isize * s.lane).add(k).cast::<[T; BLOCK]>().read_unaligned();
-                for i in 0..BLOCK {
-                    *to.add((k + i) * width + lane) = line[i];
-                }
+        for lane in (0..lanes).step_by(4) {
+            for i in (0..BLOCK).step_by(4) {
+                // SAFETY: by the caller of `pack`.
+                unsafe { T::transpose4(s.at(lane, k + i), s.lane, to.add((k + i) * width + lane), width) };
+            }
+        }
+        for lane in lanes..s.lanes {
+            for i in k..k + BLOCK {
+                // SAFETY: by the caller of `pack`.
+                unsafe { *to.add(i * width + lane) = *s.at(lane, i) };
             }
         }
     }
     for k in whole..s.k {
         for lane in 0..s.lanes {
             // SAFETY: by the caller of `pack`.
-            unsafe { *to.add(k * width + lane) = *s.data.offset(lane as isize * s.lane).add(k) };
+            unsafe { *to.add(k * width + lane) = *s.at(lane, k) };
         }
     }
 }
@@ -91,7 +110,7 @@ unsafe fn gather<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
     for k in 0..s.k {
         for lane in 0..s.lanes {
             // SAFETY: by the caller of `pack`.
-            unsafe { *to.add(k * width + lane) = *s.data.offset(lane as isize * s.lane + k as isize * s.step) };
+            unsafe { *to.add(k * width + lane) = *s.at(lane, k) };
         }
     }
 }

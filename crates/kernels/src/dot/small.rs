@@ -65,6 +65,7 @@ fn tiles<T: Real>(kernels: &Kernels<T>, p: &Product<T>, b: Matrix<T>) {
                     c_row: p.n,
                     cols,
                     accumulate: false,
+                    ahead: b.data,
                 };
                 kernels.direct[rows - 1][(cols - 1) / kernels.lanes](&tile);
             }
