@@ -138,7 +138,9 @@ impl<T: Real> Blocks<'_, T> {
     fn block(&self, view: Option<&Mask>, batch: usize, first: usize, out: &mut [T], lse: &mut [T]) {
         let Attention { t, s, d, e, .. } = *self.shape;
         let count = lse.len();
-        let q = &self.q[(batch * t + first) * d..][..count * d];
+        // Scaling the queries costs less than scaling the scores.
+        let scale = T::from_f64(self.shape.scale);
+        let q: Vec<T> = self.q[(batch * t + first) * d..][..count * d].iter().map(|&q| q * scale).collect();
         let (k, v) = (&self.k[batch * s * d..][..s * d], &self.v[batch * s * e..][..s * e]);
         let (mut scores, mut part) = (vec![T::default(); count * KEYS.min(s)], vec![T::default(); count * e]);
         let (mut maxima, mut totals) = (vec![T::NEG_INFINITY; count], vec![T::default(); count]);
@@ -147,12 +149,9 @@ impl<T: Real> Blocks<'_, T> {
         for from in (0..end).step_by(KEYS) {
             let keys = KEYS.min(end - from);
             let scores = &mut scores[..count * keys];
-            product(self.cpu, [count, keys, d], q, &k[from * d..][..keys * d], true, scores);
+            product(self.cpu, [count, keys, d], &q, &k[from * d..][..keys * d], true, scores);
             if let (Some(view), Some(mask)) = (view, self.mask) {
                 self.add_mask(view, mask, batch, first, from, keys, scores);
-            } else {
-                let scale = T::from_f64(self.shape.scale);
-                scores.iter_mut().for_each(|score| *score = *score * scale);
             }
             for (i, scores) in scores.chunks_exact_mut(keys).enumerate() {
                 scores[self.visible(first + i).saturating_sub(from).min(keys)..].fill(T::NEG_INFINITY);
@@ -165,7 +164,7 @@ impl<T: Real> Blocks<'_, T> {
         dispatch(self.cpu.isa, Finish { e, out, lse, maxima: &maxima, totals: &totals });
     }
 
-    /// scores = scale·scores + mask
+    /// scores += mask
     fn add_mask(
         &self,
         view: &Mask,
@@ -182,15 +181,14 @@ impl<T: Real> Blocks<'_, T> {
             start += (rest % size) as isize * stride;
             rest /= size;
         }
-        let scale = T::from_f64(self.shape.scale);
         for (i, scores) in scores.chunks_exact_mut(keys).enumerate() {
             let row = start + (first + i) as isize * inner[0] + from as isize * inner[1];
             if inner[1] == 1 {
                 let mask = &mask[row as usize..][..keys];
-                scores.iter_mut().zip(mask).for_each(|(score, &m)| *score = *score * scale + m);
+                scores.iter_mut().zip(mask).for_each(|(score, &m)| *score = *score + m);
             } else {
                 let at = |j: usize| mask[(row + j as isize * inner[1]) as usize];
-                scores.iter_mut().enumerate().for_each(|(j, score)| *score = *score * scale + at(j));
+                scores.iter_mut().enumerate().for_each(|(j, score)| *score = *score + at(j));
             }
         }
     }

@@ -160,6 +160,19 @@ fn add<T: Real>(x: &[T], sums: &mut [T]) {
     sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
 }
 
+/// sums += x·y
+#[inline(always)]
+fn add_products<T: Real, A: Arch>(x: &[T], y: &[T], sums: &mut [T]) {
+    sums.iter_mut().zip(x.iter().zip(y)).for_each(|(sum, (&x, &y))| *sum = x.fma::<A>(y, *sum));
+}
+
+/// x̂ = (x - mean)·rstd and h = g·weight.
+#[inline(always)]
+fn normalise<T: Real>(x: &[T], g: &[T], weight: &[T], mean: T, rstd: T, normal: &mut [T], h: &mut [T]) {
+    normal.iter_mut().zip(x).for_each(|(normal, &x)| *normal = (x - mean) * rstd);
+    h.iter_mut().zip(g.iter().zip(weight)).for_each(|(h, (&g, &w))| *h = g * w);
+}
+
 struct Forward<'a, T: Real> {
     norm: &'a Norm<'a, T>,
     eps: f64,
@@ -215,17 +228,13 @@ impl<T: Real> Job for Backward<'_, T> {
         for r in 0..saved.mean.len() {
             let (x, g) = (&saved.x[r * cols..][..cols], &saved.g[r * cols..][..cols]);
             let (mean, rstd, dx) = (saved.mean[r], saved.rstd[r], &mut dx[r * cols..][..cols]);
-            for c in 0..cols {
-                dx[c] = (x[c] - mean) * rstd;
-                h[c] = g[c] * weight[c];
-            }
+            normalise(x, g, weight, mean, rstd, dx, h);
             let sum_h = T::from_f64(sum(h, |h| h) / n);
             let sum_hx = T::from_f64(sum2(h, dx, |h, x| h * x) / n);
-            for c in 0..cols {
-                let normal = dx[c];
-                dw_part[c] = g[c].fma::<A>(normal, dw_part[c]);
-                db_part[c] = db_part[c] + g[c];
-                dx[c] = rstd * (h[c] - sum_h - normal * sum_hx);
+            add_products::<T, A>(g, dx, dw_part);
+            add(g, db_part);
+            for (dx, &h) in dx.iter_mut().zip(&*h) {
+                *dx = rstd * (h - sum_h - *dx * sum_hx);
             }
             if r % SUBTOTAL == SUBTOTAL - 1 || r + 1 == saved.mean.len() {
                 add(dw_part, dw);

@@ -14,6 +14,8 @@ use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task takes.
 const TASK: usize = 8 << 10;
+/// From here on sorting by bytes is faster than comparing.
+const RADIX: usize = 512;
 /// Neighbouring lines whose extrema are looked for together.
 const COLUMNS: usize = 64;
 
@@ -78,13 +80,18 @@ impl Keyed for bf16 {
 }
 
 /// A key with a position below it.
-trait Packed: Ord + Copy + Send {
+trait Packed: Ord + Copy + Send + Default {
+    /// Bytes of the key.
+    const BYTES: usize;
     fn new(key: u64, position: usize, descending: bool) -> Self;
     fn position(self) -> usize;
+    /// Byte `i` of the key, the lowest first.
+    fn byte(self, i: usize) -> usize;
 }
 
 /// For keys of 32 bits in lines of at most 2^32 elements.
 impl Packed for u64 {
+    const BYTES: usize = 4;
     #[inline(always)]
     fn new(key: u64, position: usize, descending: bool) -> u64 {
         (if descending { !key } else { key }) << 32 | position as u64
@@ -93,9 +100,14 @@ impl Packed for u64 {
     fn position(self) -> usize {
         self as u32 as usize
     }
+    #[inline(always)]
+    fn byte(self, i: usize) -> usize {
+        (self >> (32 + 8 * i)) as u8 as usize
+    }
 }
 
 impl Packed for u128 {
+    const BYTES: usize = 8;
     #[inline(always)]
     fn new(key: u64, position: usize, descending: bool) -> u128 {
         (if descending { !key } else { key } as u128) << 64 | position as u128
@@ -103,6 +115,10 @@ impl Packed for u128 {
     #[inline(always)]
     fn position(self) -> usize {
         self as u64 as usize
+    }
+    #[inline(always)]
+    fn byte(self, i: usize) -> usize {
+        (self >> (64 + 8 * i)) as u8 as usize
     }
 }
 
@@ -299,19 +315,50 @@ fn select_packed<T: Keyed, P: Packed>(
     let count = outer * inner;
     let per_task = rows_per_task(n, TASK);
     cpu.pool.run(count.div_ceil(per_task), &|task| {
-        let mut keys: Vec<P> = Vec::with_capacity(n);
+        let (mut keys, mut spare) = (Vec::with_capacity(n), Vec::new());
         for line in task * per_task..((task + 1) * per_task).min(count) {
             let (o, i) = (line / inner, line % inner);
             keys.clear();
             keys.extend((0..n).map(|t| P::new(src[(o * n + t) * inner + i].key(), t, descending)));
-            if k < n {
-                keys.select_nth_unstable(k);
+            if k == n && n >= RADIX {
+                radix_sort(&mut keys, &mut spare);
+            } else {
+                if k < n {
+                    keys.select_nth_unstable(k);
+                }
+                keys[..k].sort_unstable();
             }
-            keys[..k].sort_unstable();
             for (t, key) in keys[..k].iter().enumerate() {
                 // SAFETY: each line belongs to one task.
                 unsafe { *out.at((o * k + t) * inner + i) = key.position() as i64 };
             }
         }
     });
+}
+
+/// Sorts keys that stand in the order of their positions, byte by byte, the lowest first, each time keeping the
+/// order so far (Knuth, The Art of Computer Programming 3, 5.2.5); bytes that all keys share are passed over.
+fn radix_sort<P: Packed>(keys: &mut Vec<P>, spare: &mut Vec<P>) {
+    spare.resize(keys.len(), P::default());
+    let mut counts = [[0usize; 256]; 8];
+    for key in keys.iter() {
+        for (i, counts) in counts[..P::BYTES].iter_mut().enumerate() {
+            counts[key.byte(i)] += 1;
+        }
+    }
+    for (i, counts) in counts[..P::BYTES].iter_mut().enumerate() {
+        if counts.contains(&keys.len()) {
+            continue;
+        }
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            (*count, start) = (start, start + *count);
+        }
+        for &key in keys.iter() {
+            let slot = &mut counts[key.byte(i)];
+            spare[*slot] = key;
+            *slot += 1;
+        }
+        std::mem::swap(keys, spare);
+    }
 }

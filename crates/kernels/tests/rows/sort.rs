@@ -20,7 +20,7 @@ fn plain_order(line: &[f64], descending: bool) -> Vec<usize> {
     order
 }
 
-const CASES: [(&[usize], usize); 11] = [
+const CASES: [(&[usize], usize); 13] = [
     (&[0], 0),
     (&[1], 0),
     (&[2], 0),
@@ -32,6 +32,8 @@ const CASES: [(&[usize], usize); 11] = [
     (&[3, 129, 2], 1),
     (&[257, 70], 0),
     (&[2, 30_000], 1),
+    (&[511, 2], 0),
+    (&[3, 512], 1),
 ];
 
 /// Numbers with many duplicates; among floats also NaN, both zeros and infinities.
