@@ -14,6 +14,7 @@ use limpid_kernels::{Buffer, DType, Element, Number};
 use crate::error::{Error, Result};
 use crate::node::{Inputs, Node, grad_enabled, lock};
 use crate::op::{Op, movement, source};
+use crate::origin::Origin;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, buffer_of};
 
@@ -34,8 +35,8 @@ pub(crate) struct CellState {
     pub(crate) error: Option<Error>,
     /// Counts the values that the cell has had.
     pub(crate) version: u64,
-    /// The recorded value that is to be written.
-    pub(crate) pending: Option<Arc<Node>>,
+    /// The recorded value that is to be written, and where that was asked.
+    pub(crate) pending: Option<(Arc<Node>, Origin)>,
     /// The leaves of the current version: as a constant, and as something to differentiate by.
     leaves: [Weak<Node>; 2],
 }
@@ -120,7 +121,7 @@ impl Cell {
             return Tensor::hold(Node::failed(error.clone(), state.shape.clone(), state.dtype, at));
         }
         if let Some(pending) = &state.pending {
-            return Tensor::hold(pending.clone());
+            return Tensor::hold(pending.0.clone());
         }
         let slot = usize::from(grad_enabled() && self.trainable());
         if let Some(leaf) = state.leaves[slot].upgrade() {
@@ -161,7 +162,7 @@ impl Cell {
             ));
             Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
         };
-        state.pending = Some(node);
+        state.pending = Some((node, Origin::new(Location::caller())));
         drop(state);
         PENDING.with(|pending| {
             let mut pending = pending.borrow_mut();
@@ -212,9 +213,18 @@ impl Cell {
 
     /// Runs what is pending.
     pub fn settle(self: &Arc<Self>) -> Result<()> {
-        let pending = self.state().pending.clone();
+        let pending = self.pending_assignment();
         match pending {
-            Some(node) => crate::exec::evaluate(&[&Tensor::hold(node)]),
+            Some((node, _)) => {
+                // An assignment of another thread joins this one's.
+                PENDING.with(|pending| {
+                    let mut pending = pending.borrow_mut();
+                    if !pending.iter().any(|cell| cell.id == self.id) {
+                        pending.push(self.clone());
+                    }
+                });
+                crate::exec::evaluate(&[&Tensor::hold(node)])
+            }
             None => self.state().error.clone().map_or(Ok(()), Err),
         }
     }
@@ -240,6 +250,11 @@ impl Cell {
         let dtype = self.dtype();
         let buffer = Arc::new(buffer_of(dtype, std::iter::once(Number::Float(number))));
         self.set_value(&source::leaf(buffer, self.shape(), dtype))
+    }
+
+    /// What is to be written, and where that was asked.
+    pub(crate) fn pending_assignment(&self) -> Option<(Arc<Node>, Origin)> {
+        self.state().pending.clone()
     }
 
     /// Commits a value that a plan has computed.

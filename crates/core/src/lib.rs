@@ -26,14 +26,17 @@ pub mod reference;
 mod region;
 mod rng;
 mod shape;
+mod show;
 mod sugar;
 mod tensor;
 
 pub use cell::Cell;
 pub use compound::attention::AttentionOptions;
 pub use compound::conv::ConvAxis;
-pub use config::{Config, config, set_isa, set_threads};
+pub use config::{Config, config, cpu, set_isa, set_threads};
 pub use error::{Error, Result};
+pub use exec::cache::{cached_plans, force_collisions};
+pub use exec::stats::{Stats, stats};
 pub use grad::{gradients, gradients_with};
 pub use limpid_kernels::{DType, Element, Isa, Number};
 pub use node::{grad_enabled, no_grad};

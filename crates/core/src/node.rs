@@ -37,6 +37,8 @@ pub struct Node {
 pub(crate) struct State {
     pub(crate) inputs: Inputs,
     pub(crate) value: Option<Arc<Buffer>>,
+    /// The results of a node with several, which parts take.
+    parts: Vec<Option<Arc<Buffer>>>,
     pub(crate) error: Option<Error>,
     /// The operation that consumed the graph above a parameter, and where.
     pub(crate) consumed: Option<Origin>,
@@ -161,6 +163,18 @@ impl Node {
             return None;
         }
         self.state().value.clone()
+    }
+
+    /// One result of a node with several, when it is known.
+    pub(crate) fn part(&self, part: u32) -> Option<Arc<Buffer>> {
+        self.state().parts.get(part as usize)?.clone()
+    }
+
+    pub(crate) fn set_part(&self, part: u32, buffer: Arc<Buffer>) {
+        let mut state = self.state();
+        let count = self.op.results();
+        state.parts.resize(count, None);
+        state.parts[part as usize] = Some(buffer);
     }
 
     pub(crate) fn has_value(&self) -> bool {

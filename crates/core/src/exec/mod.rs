@@ -1,30 +1,37 @@
-//! From the record to values.
+//! From the record to values: what to compute together, in which memory, and what becomes of it.
 
-use std::sync::Arc;
+mod arena;
+pub(crate) mod cache;
+mod fuse;
+mod lower;
+mod memory;
+pub(crate) mod passes;
+mod plan;
+pub(crate) mod program;
+mod request;
+mod run;
+mod schedule;
+pub(crate) mod stats;
+mod view;
 
-use crate::cell::Cell;
-use crate::error::Result;
-use crate::reference;
-use crate::tensor::{Tensor, buffer_of};
+pub(crate) use request::{evaluate, settle_readers};
 
-pub(crate) fn evaluate(wanted: &[&Tensor]) -> Result<()> {
-    for t in wanted {
-        if t.node.symbolic() && t.error().is_none() {
-            continue;
-        }
-        let a = reference::evaluate(&[*t])?.remove(0);
-        t.node.set_value(Arc::new(buffer_of(a.dtype, a.data.into_iter())));
+/// The graph as passes leave it: what `LIMPID_SHOW=rewrite` prints.
+pub(crate) type GraphText = arena::Graph;
+
+/// One line a node.
+pub(crate) fn arena_text(graph: &GraphText) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let inputs: Vec<String> = node.inputs.iter().map(|j| format!("%{}", j.0)).collect();
+        let what = match &node.op {
+            crate::op::Op::Const(n) => format!("const {}", n.as_f64()),
+            op => op.name().to_owned(),
+        };
+        let _ = writeln!(text, "%{i:<4} {what:<14} {:<14} {} {}", inputs.join(" "), node.dtype, node.shape);
     }
-    for cell in crate::cell::pending() {
-        let node = cell.state().pending.clone();
-        if let Some(node) = node {
-            let a = reference::evaluate(&[&Tensor::hold(node)])?.remove(0);
-            Cell::commit(&mut cell.state(), Arc::new(buffer_of(a.dtype, a.data.into_iter())));
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn settle_readers(_cell: &Arc<Cell>) -> Result<()> {
-    Ok(())
+    let outputs: Vec<String> = graph.outputs.iter().map(|o| format!("%{}", o.0)).collect();
+    let _ = writeln!(text, "→ {}", outputs.join(" "));
+    text
 }

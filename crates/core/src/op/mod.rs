@@ -25,7 +25,7 @@ use crate::cell::Cell;
 use crate::compound::Compound;
 use crate::error::Result;
 use crate::reference::Array;
-use crate::region::{Branch, Loop, Region};
+use crate::region::{Branch, Loop, Meta, Region};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -125,6 +125,8 @@ pub(crate) enum Mark {
     Detach,
     /// A gradient may be asked by this tensor.
     Watch,
+    /// The elements in memory of their own, in order: put in by the compiler where a kernel needs that.
+    Copy,
     /// A name that `tap` can ask for.
     Tap(Arc<str>),
     /// The run fails when an element is not finite.
@@ -206,6 +208,7 @@ impl Op {
             Op::Part(_) => "part",
             Op::Mark(Mark::Detach) => "detach",
             Op::Mark(Mark::Watch) => "watch",
+            Op::Mark(Mark::Copy) => "copy",
             Op::Mark(Mark::Tap(_)) => "tap",
             Op::Mark(Mark::Finite(_)) => "finite",
         }
@@ -282,6 +285,7 @@ impl Op {
             Op::Part(i) => tag(31, *i as usize, 0, 0),
             Op::Mark(Mark::Detach) => tag(32, 0, 0, 0),
             Op::Mark(Mark::Watch) => tag(35, 0, 0, 0),
+            Op::Mark(Mark::Copy) => tag(36, 0, 0, 0),
             Op::Mark(Mark::Tap(_)) => tag(33, 0, 0, 0),
             Op::Mark(Mark::Finite(_)) => tag(34, 0, 0, 0),
         }
@@ -316,6 +320,18 @@ impl Op {
             Op::Loop(l) => l.results(),
             Op::Branch(branch) => branch.then.outputs.len(),
             _ => 1,
+        }
+    }
+
+    /// Shapes and types of the results, for inputs of `inputs` and a node of `own`.
+    pub(crate) fn result_metas(&self, inputs: &[Meta], own: &Meta) -> Vec<Meta> {
+        match self {
+            Op::Sort { .. } => vec![own.clone(), (own.0.clone(), DType::I64)],
+            Op::Call(compound) => compound.metas(inputs),
+            Op::Region(region) => region.metas(),
+            Op::Loop(l) => l.metas(),
+            Op::Branch(branch) => branch.then.metas(),
+            _ => vec![own.clone()],
         }
     }
 

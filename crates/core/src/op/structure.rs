@@ -24,7 +24,7 @@ pub(crate) fn mark(x: &Tensor, mark: Mark) -> Tensor {
 pub(crate) fn mark_vjp(mark: &Mark, b: &Backward<'_>) -> Grads {
     match mark {
         Mark::Detach => smallvec![None],
-        Mark::Watch | Mark::Tap(_) | Mark::Finite(_) => smallvec![Some(b.g().clone())],
+        Mark::Watch | Mark::Copy | Mark::Tap(_) | Mark::Finite(_) => smallvec![Some(b.g().clone())],
     }
 }
 

@@ -1,0 +1,127 @@
+//! Folds structural constants: arithmetic with 0 and 1, constants of constants, casts to the same type,
+//! views of views.
+
+use limpid_kernels::Number;
+use limpid_kernels::fused::{BinaryFn, UnaryFn};
+use smallvec::smallvec;
+
+use crate::error::Result;
+use crate::exec::arena::{Edges, GNode, Graph, NodeId};
+use crate::op::{AxisList, Op, elementwise};
+use crate::reference::Array;
+use crate::shape::Shape;
+
+/// x·1 → x; x + 0 → x; f(2, 3) → 6; reshape(reshape(x)) → reshape(x); permute(permute(x)) → permute(x)
+///
+/// x·0 stays: it is NaN for an infinite x.
+pub(crate) fn fold(graph: &Graph) -> Result<Graph> {
+    graph.rebuild(|new, node, inputs| {
+        if let Some(id) = same(new, node, &inputs) {
+            return Ok(id);
+        }
+        if let Some(n) = constant(new, node, &inputs) {
+            let number = GNode { op: Op::Const(n), inputs: Edges::new(), shape: Shape::scalar(), ..node.clone() };
+            let number = new.push(number);
+            return Ok(stretch(new, node, number));
+        }
+        Ok(match &node.op {
+            Op::Reshape => push_reshape(new, node, inputs[0]),
+            Op::Permute(axes) => push_permute(new, node, axes, inputs[0]),
+            _ => new.push(GNode { inputs, ..node.clone() }),
+        })
+    })
+}
+
+/// The number that all elements of a node are, when that is known.
+fn number(graph: &Graph, mut id: NodeId) -> Option<Number> {
+    loop {
+        let node = graph.node(id);
+        match node.op {
+            Op::Const(n) => return Some(Array::round(node.dtype, n)),
+            Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Window { .. } => id = node.inputs[0],
+            _ => return None,
+        }
+    }
+}
+
+/// The input that the node is equal to, bit by bit.
+fn same(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<NodeId> {
+    let is = |i: usize, value: f64| {
+        number(graph, inputs[i]).is_some_and(|n| n.as_f64() == value && !n.as_f64().is_sign_negative())
+    };
+    let kept = match node.op {
+        Op::Binary(BinaryFn::Mul) if is(1, 1.0) => 0,
+        Op::Binary(BinaryFn::Mul) if is(0, 1.0) => 1,
+        Op::Binary(BinaryFn::Div | BinaryFn::Pow) if is(1, 1.0) => 0,
+        // x + 0 stays for floats: −0 + 0 is 0.
+        Op::Binary(BinaryFn::Sub) if is(1, 0.0) => 0,
+        Op::Binary(BinaryFn::Add) if is(1, 0.0) && !node.dtype.is_float() => 0,
+        Op::Binary(BinaryFn::Add) if is(0, 0.0) && !node.dtype.is_float() => 1,
+        Op::Unary(UnaryFn::Abs) if matches!(graph.node(inputs[0]).op, Op::Unary(UnaryFn::Abs)) => 0,
+        Op::Broadcast | Op::Reshape if graph.node(inputs[0]).shape == node.shape => 0,
+        Op::Cast if graph.node(inputs[0]).dtype == node.dtype => 0,
+        _ => return None,
+    };
+    let input = graph.node(inputs[kept]);
+    (input.shape == node.shape && input.dtype == node.dtype).then_some(inputs[kept])
+}
+
+/// The number that an elementwise function of numbers is.
+fn constant(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Number> {
+    if node.shape.elements() == 0 {
+        return None;
+    }
+    let one = |i: usize| {
+        let n = number(graph, *inputs.get(i)?)?;
+        Some(Array::filled(Shape::scalar(), graph.node(inputs[i]).dtype, n))
+    };
+    let array = match node.op {
+        // Functions are left to the kernels: they may differ in the last bit from this computation.
+        Op::Unary(UnaryFn::Neg | UnaryFn::Abs) => {
+            let Op::Unary(f) = node.op else { unreachable!("matched above") };
+            elementwise::unary_reference(f, &one(0)?)
+        }
+        Op::Binary(f @ (BinaryFn::Add | BinaryFn::Sub | BinaryFn::Mul | BinaryFn::Div)) if node.dtype.is_float() => {
+            elementwise::binary_reference(f, &one(0)?, &one(1)?).ok()?
+        }
+        Op::Binary(f) if elementwise::is_comparison(f) => elementwise::binary_reference(f, &one(0)?, &one(1)?).ok()?,
+        Op::Cast => one(0)?.cast(node.dtype),
+        _ => return None,
+    };
+    Some(array.data[0])
+}
+
+/// `number`, of shape `[]`, stretched to the shape of `node`.
+fn stretch(new: &mut Graph, node: &GNode, number: NodeId) -> NodeId {
+    if node.shape.rank() == 0 {
+        return number;
+    }
+    let ones: Shape = node.shape.iter().map(|_| 1).collect();
+    let thin = new.push(GNode { op: Op::Reshape, inputs: smallvec![number], shape: ones.clone(), ..node.clone() });
+    if ones == node.shape {
+        return thin;
+    }
+    new.push(GNode { op: Op::Broadcast, inputs: smallvec![thin], ..node.clone() })
+}
+
+fn push_reshape(new: &mut Graph, node: &GNode, mut input: NodeId) -> NodeId {
+    while matches!(new.node(input).op, Op::Reshape) {
+        input = new.node(input).inputs[0];
+    }
+    if new.node(input).shape == node.shape {
+        return input;
+    }
+    new.push(GNode { inputs: smallvec![input], ..node.clone() })
+}
+
+fn push_permute(new: &mut Graph, node: &GNode, axes: &AxisList, input: NodeId) -> NodeId {
+    let Op::Permute(below) = &new.node(input).op else {
+        return new.push(GNode { inputs: smallvec![input], ..node.clone() });
+    };
+    let joined: AxisList = axes.iter().map(|&a| below[a]).collect();
+    let source = new.node(input).inputs[0];
+    if joined.iter().enumerate().all(|(i, &a)| i == a) {
+        return source;
+    }
+    new.push(GNode { op: Op::Permute(joined), inputs: smallvec![source], ..node.clone() })
+}

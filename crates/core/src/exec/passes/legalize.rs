@@ -1,0 +1,108 @@
+//! Puts copies where a view can not be had and where a kernel needs its input in order.
+
+use smallvec::smallvec;
+
+use crate::error::Result;
+use crate::exec::arena::{Class, GNode, Graph, NodeId, class};
+use crate::exec::view::View;
+use crate::op::{Mark, Op};
+
+/// reshape(permute(x)) → reshape(copy(permute(x))); sort(permute(x)) → sort(copy(permute(x)))
+pub(crate) fn legalize(graph: &Graph) -> Result<Graph> {
+    let mut views: Vec<View> = Vec::new();
+    let mut new = graph.rebuild(|new, node, mut inputs| {
+        match class(&node.op) {
+            Class::View => {
+                let below = inputs[0];
+                let (shape, view) = (new.node(below).shape.clone(), &views[below.index()]);
+                let own = view.apply(&node.op, &shape, &node.shape, node.args);
+                match own {
+                    Some(view) => {
+                        views.push(view);
+                        return Ok(new.push(GNode { inputs, ..node.clone() }));
+                    }
+                    None => inputs[0] = copy(new, &mut views, below),
+                }
+            }
+            Class::Kernel => {
+                for (i, input) in inputs.iter_mut().enumerate() {
+                    let fits = match need(&node.op, i) {
+                        Need::Nothing => true,
+                        Need::Stored => stored(new, *input),
+                        Need::Plain => {
+                            stored(new, *input) && views[input.index()].is_contiguous(&new.node(*input).shape)
+                        }
+                    };
+                    if !fits {
+                        *input = copy(new, &mut views, *input);
+                    }
+                }
+            }
+            Class::Dot => {
+                for input in inputs.iter_mut() {
+                    if !stored(new, *input) {
+                        *input = copy(new, &mut views, *input);
+                    }
+                }
+            }
+            Class::Input | Class::Source | Class::Elementwise | Class::Reduce | Class::Part => {}
+        }
+        let view = match (&node.op, class(&node.op)) {
+            (_, Class::View) => {
+                let below = new.node(inputs[0]).shape.clone();
+                views[inputs[0].index()].apply(&node.op, &below, &node.shape, node.args).expect("a view of a copy")
+            }
+            (Op::Const(_) | Op::Scalar(_), _) => View { strides: smallvec![], ..View::contiguous(&node.shape) },
+            (Op::Iota { axis }, _) => {
+                let mut strides: crate::shape::Strides = smallvec![0; node.shape.rank()];
+                strides[*axis] = 1;
+                View { strides, ..View::contiguous(&node.shape) }
+            }
+            _ => View::contiguous(&node.shape),
+        };
+        let id = new.push(GNode { inputs, ..node.clone() });
+        views.push(view);
+        Ok(id)
+    })?;
+    // An output must have memory of its own.
+    for i in 0..new.outputs.len() {
+        let id = new.outputs[i];
+        if matches!(class(&new.node(id).op), Class::Input | Class::Source | Class::View) {
+            new.outputs[i] = copy(&mut new, &mut views, id);
+        }
+    }
+    Ok(new)
+}
+
+fn copy(new: &mut Graph, views: &mut Vec<View>, id: NodeId) -> NodeId {
+    let node = new.node(id);
+    let copy = GNode { op: Op::Mark(Mark::Copy), inputs: smallvec![id], args: 0, ..node.clone() };
+    views.push(View::contiguous(&copy.shape));
+    new.push(copy)
+}
+
+/// Whether the elements lie in memory: not a number or an index seen through views.
+fn stored(graph: &Graph, mut id: NodeId) -> bool {
+    while class(&graph.node(id).op) == Class::View {
+        id = graph.node(id).inputs[0];
+    }
+    class(&graph.node(id).op) != Class::Source
+}
+
+/// What a kernel asks of an input.
+enum Need {
+    /// It is read through an elementwise copy.
+    Nothing,
+    /// Any strides over memory.
+    Stored,
+    /// Elements in memory, in order.
+    Plain,
+}
+
+fn need(op: &Op, i: usize) -> Need {
+    match (op, i) {
+        (Op::Pad { .. } | Op::Concat { .. } | Op::Write { .. }, _) | (Op::Scatter { .. }, 0) => Need::Nothing,
+        (Op::Gather { .. } | Op::Scatter { .. }, 1) => Need::Stored,
+        _ => Need::Plain,
+    }
+}

@@ -1,0 +1,33 @@
+//! Rewrite passes: each one file, one idea, one test that shows before and after.
+
+mod cse;
+mod fold;
+mod inline;
+mod legalize;
+mod sink;
+
+use crate::error::Result;
+use crate::exec::arena::Graph;
+
+/// A rewrite of a graph.
+type Pass = fn(&Graph) -> Result<Graph>;
+
+/// The passes in the order in which they run.
+pub(crate) const PASSES: &[(&str, Pass)] = &[
+    ("inline", inline::inline),
+    ("fold", fold::fold),
+    ("cse", cse::cse),
+    ("sink", sink::sink),
+    ("cse", cse::cse),
+    ("legalize", legalize::legalize),
+];
+
+/// The graph after all passes; `watch` sees the name of each and what it left.
+pub(crate) fn rewrite(graph: Graph, mut watch: impl FnMut(&str, &Graph)) -> Result<Graph> {
+    let mut graph = graph.alive();
+    for (name, pass) in PASSES {
+        graph = pass(&graph)?.alive();
+        watch(name, &graph);
+    }
+    Ok(graph)
+}

@@ -1,0 +1,72 @@
+//! Moves reshapes behind elementwise operations, so that a chain is not cut by them.
+
+use smallvec::smallvec;
+
+use crate::error::Result;
+use crate::exec::arena::{Class, Edges, GNode, Graph, NodeId, class};
+use crate::op::Op;
+use crate::shape::Shape;
+
+/// relu(reshape(x)) → reshape(relu(x)); reshape(x) + reshape(y) → reshape(x + y), x and y of one shape
+pub(crate) fn sink(graph: &Graph) -> Result<Graph> {
+    graph.rebuild(|new, node, inputs| {
+        Ok(match common_shape(new, node, &inputs) {
+            Some(shape) => {
+                let inner: Edges = inputs.iter().map(|&i| under(new, i, &shape)).collect();
+                let moved = new.push(GNode { inputs: inner, shape, ..node.clone() });
+                new.push(GNode { op: Op::Reshape, inputs: smallvec![moved], ..node.clone() })
+            }
+            None => new.push(GNode { inputs, ..node.clone() }),
+        })
+    })
+}
+
+/// Whether all elements are one number of the structure or the host.
+fn uniform(graph: &Graph, mut id: NodeId) -> Option<NodeId> {
+    loop {
+        let node = graph.node(id);
+        match node.op {
+            Op::Const(_) | Op::Scalar(_) => return Some(id),
+            Op::Broadcast | Op::Reshape => id = node.inputs[0],
+            _ => return None,
+        }
+    }
+}
+
+/// The shape below the reshapes that are the inputs of an elementwise node; others may be uniform.
+fn common_shape(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Shape> {
+    if class(&node.op) != Class::Elementwise || matches!(node.op, Op::Random { .. }) {
+        return None;
+    }
+    let mut shape: Option<&Shape> = None;
+    for &i in inputs.iter().filter(|&&i| uniform(graph, i).is_none()) {
+        let input = graph.node(i);
+        let below = match input.op {
+            // A reshape of what is not computed here gains nothing by moving.
+            Op::Reshape
+                if !matches!(class(&graph.node(input.inputs[0]).op), Class::Input | Class::Source | Class::View) =>
+            {
+                &graph.node(input.inputs[0]).shape
+            }
+            _ => return None,
+        };
+        if shape.is_some_and(|s| s != below) {
+            return None;
+        }
+        shape = Some(below);
+    }
+    shape.cloned()
+}
+
+/// What stands for input `i` in `shape`.
+fn under(new: &mut Graph, i: NodeId, shape: &Shape) -> NodeId {
+    let Some(number) = uniform(new, i) else { return new.node(i).inputs[0] };
+    let dtype = new.node(number).dtype;
+    let like = new.node(number).clone();
+    let ones: Shape = shape.iter().map(|_| 1).collect();
+    if shape.rank() == 0 {
+        return number;
+    }
+    let thin = new.push(GNode { op: Op::Reshape, inputs: smallvec![number], shape: ones, dtype, ..like.clone() });
+    new.push(GNode { op: Op::Broadcast, inputs: smallvec![thin], shape: shape.clone(), dtype, ..like })
+}

@@ -1,0 +1,166 @@
+//! `LIMPID_SHOW`: what a program did at each stage, for a person to read.
+//!
+//! | stage | what is printed |
+//! |---|---|
+//! | `record` | the nodes that an evaluation looks at, with module paths and lines |
+//! | `rewrite` | the graph after each pass that changed it |
+//! | `plan` | the steps, what they read and write, and the memory map's total |
+
+use std::fmt::Write;
+
+use crate::config::config;
+use crate::exec::program::{Home, In, Out, Plain, Program, Slot, Work};
+use crate::exec::{GraphText, arena_text};
+use crate::graph::Recording;
+use crate::op::Op;
+use limpid_kernels::fused::Instr;
+
+fn wants(stage: &str) -> bool {
+    config().show.iter().any(|s| s == stage)
+}
+
+/// Prints what an evaluation looks at.
+pub(crate) fn record(recording: &Recording) {
+    if wants("record") {
+        eprintln!("── record\n{}", recording_text(recording));
+    }
+}
+
+/// Prints the graph after a pass.
+pub(crate) fn rewritten(pass: &str, graph: &GraphText) {
+    if wants("rewrite") {
+        eprintln!("── rewrite: {pass}\n{}", arena_text(graph));
+    }
+}
+
+/// Prints a plan.
+pub(crate) fn planned(program: &Program, recording: &Recording) {
+    if wants("plan") {
+        eprintln!("── plan\n{}", plan_text(program, Some(recording)));
+    }
+}
+
+/// One line a node: number, operation, inputs, type, shape, module and line.
+pub(crate) fn recording_text(recording: &Recording) -> String {
+    let mut text = String::new();
+    for (i, node) in recording.nodes.iter().enumerate() {
+        let inputs: Vec<String> = recording.inputs(i).iter().map(|j| format!("%{j}")).collect();
+        let what = match &node.op {
+            Op::Cell(cell) => format!("cell {cell:?}"),
+            op => op.name().to_owned(),
+        };
+        let line = node.origin.user_line();
+        let path = node.origin.path();
+        let at = format!("{}:{}", line.file(), line.line());
+        let place = if path.is_empty() { at } else { format!("{path} {at}") };
+        let _ = writeln!(
+            text,
+            "%{i:<4} {what:<14} {:<14} {} {:<12} {place}",
+            inputs.join(" "),
+            node.dtype,
+            node.shape.to_string()
+        );
+    }
+    text
+}
+
+/// One line a step.
+pub(crate) fn plan_text(program: &Program, recording: Option<&Recording>) -> String {
+    let mut text = String::new();
+    write_steps(&mut text, program, recording, "");
+    let _ = writeln!(text, "scratch {} bytes, at least {}", program.arena, program.arena_bound);
+    text
+}
+
+fn write_steps(text: &mut String, program: &Program, recording: Option<&Recording>, indent: &str) {
+    let name = |slot: Slot| match program.slots[slot.0 as usize].home {
+        Home::Bound(n) => format!("in{n}"),
+        Home::Result(n) => format!("out{n}"),
+        Home::Arena(_) => format!("t{}", slot.0),
+    };
+    let outs = |outs: &[Out]| outs.iter().map(|o| name(o.slot)).collect::<Vec<_>>().join(" ");
+    let plains = |inputs: &[Plain]| inputs.iter().map(|p| name(p.slot)).collect::<Vec<_>>().join(" ");
+    for step in &program.steps {
+        let chain = |chain: &crate::exec::program::Chain| {
+            let reads: Vec<String> = chain
+                .inputs
+                .iter()
+                .filter_map(|i| match i {
+                    In::Data { slot, .. } => Some(name(*slot)),
+                    In::Index { .. } => Some("index".to_owned()),
+                    In::Output(_) => Some("in place".to_owned()),
+                    In::Product => None,
+                })
+                .collect();
+            let work: Vec<&str> = chain.kernel.instrs().iter().filter_map(instr_name).collect();
+            let work = if work.is_empty() { "copy".to_owned() } else { work.join(" ") };
+            (work, reads.join(" "), chain.dims.to_string())
+        };
+        let (what, reads, writes, shape) = match &step.work {
+            Work::Fused { chain: c, outs: o } => {
+                let (work, reads, dims) = chain(c);
+                (work, reads, outs(o), dims)
+            }
+            Work::Place { chain: c, out, .. } => {
+                let (work, reads, dims) = chain(c);
+                (format!("{work} into a part"), reads, name(out.slot), dims)
+            }
+            Work::Reduce { chain: c, f, reduced, out } => {
+                let (work, reads, dims) = chain(c);
+                let f = crate::op::reduce::reduce_name(*f);
+                let work = if work == "copy" { f.to_owned() } else { format!("{work} {f}") };
+                (work, reads, name(out.slot), format!("{dims} last {reduced}"))
+            }
+            Work::Dot { batch, m, n, k, a, b, out, epilogue } => {
+                let mut reads = format!("{} {}", name(a.slot), name(b.slot));
+                let mut work = "dot".to_owned();
+                if let Some(c) = epilogue {
+                    let (more, also, _) = chain(c);
+                    work = format!("dot → {more}");
+                    reads = format!("{reads} {also}");
+                }
+                let batch = if batch.rank() == 0 { String::new() } else { format!("{batch}·") };
+                (work, reads, name(out.slot), format!("{batch}[{m}, {k}]×[{k}, {n}]"))
+            }
+            Work::Primitive { op, inputs, outs: o, shape } => {
+                (op.name().to_owned(), plains(inputs), outs(o), shape.to_string())
+            }
+            Work::Compound { compound, inputs, outs: o, .. } => {
+                (compound.name().to_owned(), plains(inputs), outs(o), inputs[0].shape.to_string())
+            }
+            Work::Region { inputs, outs: o, .. } => ("call".to_owned(), plains(inputs), outs(o), String::new()),
+            Work::Branch { inputs, outs: o, .. } => ("branch".to_owned(), plains(inputs), outs(o), String::new()),
+            Work::Loop(l) => {
+                let results: Vec<String> = l.outs.iter().flatten().map(|o| name(o.slot)).collect();
+                ("loop".to_owned(), plains(&l.inputs), results.join(" "), format!("{} steps", l.steps))
+            }
+        };
+        let place = recording.map_or_else(String::new, |r| {
+            let origin = &r.nodes[step.source as usize].origin;
+            let line = origin.user_line();
+            format!("  {} {}:{}", origin.path(), line.file(), line.line())
+        });
+        let _ = writeln!(text, "{indent}{writes} ← {what}({}) {shape}{place}", reads.trim());
+        match &step.work {
+            Work::Region { body, .. } => write_steps(text, body, None, &format!("{indent}  ")),
+            Work::Branch { then, otherwise, .. } => {
+                write_steps(text, then, None, &format!("{indent}  then "));
+                write_steps(text, otherwise, None, &format!("{indent}  else "));
+            }
+            Work::Loop(l) => write_steps(text, &l.body, None, &format!("{indent}  ")),
+            _ => {}
+        }
+    }
+}
+
+fn instr_name(instr: &Instr) -> Option<&'static str> {
+    match instr {
+        Instr::Load { .. } | Instr::Scalar { .. } => None,
+        Instr::Unary { f, .. } => Some(crate::op::elementwise::unary_name(*f)),
+        Instr::Binary { f, .. } => Some(crate::op::elementwise::binary_name(*f)),
+        Instr::Select { .. } => Some("select"),
+        Instr::Cast { .. } => Some("cast"),
+        Instr::BitCast { .. } => Some("bitcast"),
+        Instr::Random { .. } => Some("random"),
+    }
+}
