@@ -16,7 +16,7 @@ use super::{FORK, Finish, Product};
 
 /// A stage takes at most this much of k. It orders the sums, so it is the same for every instruction set and
 /// number of threads. Long: C is read and written once a stage, which costs more than to stream panels.
-const STAGE_K: usize = 1024;
+pub(super) const STAGE_K: usize = 1024;
 /// A stage takes at most this much of m and n.
 const STAGE_M: usize = 4096;
 const STAGE_N: usize = 4096;
@@ -50,9 +50,9 @@ impl<T> Shared<T> {
 
 /// A range of the product: `len` from `start`.
 #[derive(Clone, Copy, Debug)]
-struct Range {
-    start: usize,
-    len: usize,
+pub(super) struct Range {
+    pub start: usize,
+    pub len: usize,
 }
 
 impl Range {
@@ -62,7 +62,7 @@ impl Range {
     }
 
     /// Part `i` of `parts`, whole panels of `width` each, as even as can be.
-    fn part(&self, i: usize, parts: usize, width: usize) -> Range {
+    pub fn part(&self, i: usize, parts: usize, width: usize) -> Range {
         let panels = self.len.div_ceil(width);
         let edge = |i: usize| self.len.min(i * panels / parts * width);
         Range { start: self.start + edge(i), len: edge(i + 1) - edge(i) }
@@ -87,15 +87,9 @@ struct Stage<'s, T: Real> {
     b: Shared<T>,
 }
 
-/// Computes c = a·b through packed panels, and passes c to `finish`.
+/// Computes c = a·b through packed panels, and passes c to `finish`. No size is zero.
 pub(super) fn gemm<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
     let kernels = T::kernels(cpu.isa);
-    if p.k == 0 {
-        // SAFETY: c is valid for m·n elements and ours.
-        unsafe { std::slice::from_raw_parts_mut(p.c, p.m * p.n).fill(T::default()) };
-        // SAFETY: as above.
-        return unsafe { p.finish(finish, 0, p.m, 0, p.n) };
-    }
     let depth = p.k.min(STAGE_K);
     let mut a = Buffer::new(p.m.min(STAGE_M) * depth * size_of::<T>());
     let mut b = Buffer::new(p.n.min(STAGE_N).next_multiple_of(kernels.cols()) * depth * size_of::<T>());
@@ -113,7 +107,7 @@ pub(super) fn gemm<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>
 }
 
 /// Runs tasks on the pool, or here.
-fn each(cpu: &Cpu, parallel: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+pub(super) fn each(cpu: &Cpu, parallel: bool, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
     if parallel { cpu.pool.run(tasks, task) } else { (0..tasks).for_each(task) }
 }
 

@@ -215,6 +215,7 @@ pub(super) unsafe fn direct<V: Vector, const R: usize, const C: usize>(t: &Tile<
         let last = t.cols - (C - 1) * V::LANES;
         for k in 0..t.k as isize {
             let (a, b) = (t.a.offset(k * t.a_k), t.b.offset(k * t.b_k));
+            prefetch(b.wrapping_offset(STEPS as isize * t.b_k));
             let mut row = [V::zero(); C];
             for v in 0..C {
                 let p = b.add(v * V::LANES);

@@ -2,7 +2,7 @@
 //!
 //! Which way a product is computed depends on its shape and strides alone, never on the number of threads:
 //! - one row or one column: [`gemv`], which reads the matrix once;
-//! - little work: [`small`], straight from the operands;
+//! - little work, few rows or few columns: [`small`], straight from the operands;
 //! - else [`gemm`]: panels packed into the order in which the micro-kernels read them.
 //!
 //! f16 and bf16 are widened to f32, summed in f32 and rounded once; integers wrap.
@@ -296,7 +296,7 @@ fn product<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
             &gemv::MatVec { rows: p.n, k: p.k, a: p.b.transposed(), x: p.a.data, step: p.a.cols, y: p.c },
             finish,
         );
-    } else if p.m * p.n * p.k <= small::LIMIT {
+    } else if small::suits(cpu, p) {
         small::small(cpu, p, finish);
     } else {
         gemm::gemm(cpu, p, finish);

@@ -1,88 +1,137 @@
-//! Products so small that packing would cost more than it gains.
+//! Products that are computed straight from their operands: those so small, or so narrow, that packing
+//! would cost more than it gains.
+//!
+//! Sums are cut at the same places as in [`super::gemm`], so where tiles are used the bits are the same.
 
 use std::mem::MaybeUninit;
 
 use crate::Cpu;
 use crate::buffer::Buffer;
 
+use super::gemm::{Range, STAGE_K, each};
 use super::micro::{DOTS, Dots, Kernels, Tile};
+use super::pack::{Strip, pack};
 use super::vector::Real;
-use super::{Finish, Matrix, Product};
+use super::{FORK, Finish, Matrix, Product, TASK};
 
-/// Largest number of multiply-adds of a small product.
-pub(super) const LIMIT: usize = 32 * 32 * 32;
+/// Multiply-adds up to which B with columns side by side is better not packed.
+const DIRECT: usize = 1 << 21;
+/// Multiply-adds up to which one copy of B is better than packing both factors.
+const COPY: usize = 1 << 18;
+/// Rows up to which every element of B is used so seldom that moving it does not pay.
+const FEW_ROWS: usize = 8;
+/// Columns up to which a copy of B is negligible, and A is used so seldom that moving it does not pay.
+const FEW_COLS: usize = 16;
 /// Elements that a copy of B may have on the stack.
 const STACK: usize = 1024;
+/// Most tasks of a product.
+const TASKS: usize = 64;
+
+/// Whether rows of A and columns of B are side by side in memory, long, and few.
+fn is_dotted<T>(kernels: &Kernels<T>, p: &Product<T>) -> bool {
+    p.m <= FEW_ROWS && p.k >= 2 * kernels.lanes && p.a.cols == 1 && p.b.rows == 1 && p.b.cols != 1
+}
+
+/// Whether a product should be computed by [`small`].
+pub(super) fn suits<T: Real>(cpu: &Cpu, p: &Product<T>) -> bool {
+    let work = p.m * p.n * p.k;
+    if p.m <= FEW_ROWS {
+        work <= COPY || p.b.cols == 1 || is_dotted(T::kernels(cpu.isa), p)
+    } else {
+        p.n <= FEW_COLS || work <= if p.b.cols == 1 { DIRECT } else { COPY }
+    }
+}
 
 /// Computes c = a·b straight from the operands, and passes c to `finish`.
 pub(super) fn small<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
     let kernels = T::kernels(cpu.isa);
-    if p.k >= kernels.lanes && p.a.cols == 1 && p.b.rows == 1 && p.b.cols != 1 {
-        dots(kernels, p);
+    if is_dotted(kernels, p) {
+        pieces(cpu, kernels, p, finish, &|i, j| dots(kernels, p, i, j));
     } else if p.b.cols == 1 {
-        tiles(kernels, p, p.b);
+        pieces(cpu, kernels, p, finish, &|i, j| tiles(kernels, p, i, j));
     } else if p.n * p.k <= STACK {
-        let mut copy = [const { MaybeUninit::uninit() }; STACK];
-        rows(kernels, p, &mut copy);
+        let mut copy = [const { MaybeUninit::<T>::uninit() }; STACK];
+        copied(cpu, kernels, p, finish, copy.as_mut_ptr().cast());
     } else {
         let mut copy = Buffer::new(p.n * p.k * size_of::<T>());
-        let copy = copy.get_mut::<T>();
-        // SAFETY: the same memory; only values are written to it.
-        rows(kernels, p, unsafe { &mut *(copy as *mut [T] as *mut [MaybeUninit<T>]) });
+        copied(cpu, kernels, p, finish, copy.get_mut().as_mut_ptr());
     }
-    // SAFETY: c is valid for m·n elements and ours.
-    unsafe { p.finish(finish, 0, p.m, 0, p.n) };
 }
 
-/// Copies B to rows with columns side by side, and multiplies by it.
-fn rows<T: Real>(kernels: &Kernels<T>, p: &Product<T>, copy: &mut [MaybeUninit<T>]) {
-    for k in 0..p.k {
-        for j in 0..p.n {
-            // SAFETY: row and column are inside B.
-            copy[k * p.n + j].write(unsafe { *p.b.at(k, j) });
-        }
-    }
-    tiles(kernels, p, Matrix { data: copy.as_ptr().cast(), rows: p.n as isize, cols: 1 });
+/// Copies B to `to`, which has room for it, with columns side by side, and multiplies by the copy.
+fn copied<T: Real>(cpu: &Cpu, kernels: &Kernels<T>, p: &Product<T>, finish: Option<&Finish<T>>, to: *mut T) {
+    let strip = Strip { data: p.b.data, lane: p.b.cols, step: p.b.rows, lanes: p.n, k: p.k };
+    // SAFETY: the strip is B, and `to` has room for n·k elements.
+    unsafe { pack(&strip, p.n, to) };
+    let p = Product { b: Matrix { data: to, rows: p.n as isize, cols: 1 }, ..*p };
+    pieces(cpu, kernels, &p, finish, &|i, j| tiles(kernels, &p, i, j));
 }
 
-/// Tiles from A with any strides and `b` with columns side by side.
-fn tiles<T: Real>(kernels: &Kernels<T>, p: &Product<T>, b: Matrix<T>) {
-    for j in (0..p.n).step_by(kernels.cols()) {
-        let cols = kernels.cols().min(p.n - j);
-        for i in (0..p.m).step_by(kernels.rows()) {
-            let rows = kernels.rows().min(p.m - i);
-            // SAFETY: the tile is inside the factors and c; the kernel is one of this machine. With k = 0
-            // no factor is touched, so their addresses only need not to overflow.
-            unsafe {
+/// Runs `piece` for the rows and columns of each piece of c, on several threads if there is enough work.
+fn pieces<T: Real>(
+    cpu: &Cpu,
+    kernels: &Kernels<T>,
+    p: &Product<T>,
+    finish: Option<&Finish<T>>,
+    piece: &(dyn Fn(Range, Range) + Sync),
+) {
+    let work = p.m * p.n * p.k;
+    let (rows, cols) = (Range { start: 0, len: p.m }, Range { start: 0, len: p.n });
+    let tasks = if work < FORK { 1 } else { (work / TASK).min(TASKS) };
+    let (down, across) = if p.m <= FEW_ROWS {
+        (1, tasks.min(p.n.div_ceil(kernels.cols())))
+    } else {
+        (tasks.min(p.m.div_ceil(kernels.rows())), 1)
+    };
+    each(cpu, down * across > 1, down * across, &|task| {
+        let i = rows.part(task % down, down, kernels.rows());
+        let j = cols.part(task / down, across, kernels.cols());
+        piece(i, j);
+        // SAFETY: this piece of c belongs to this task.
+        unsafe { p.finish(finish, i.start, i.len, j.start, j.len) };
+    });
+}
+
+/// Tiles from A with any strides and B with columns side by side.
+fn tiles<T: Real>(kernels: &Kernels<T>, p: &Product<T>, rows: Range, cols: Range) {
+    // With k = 0 there is one block without steps, which writes zeros.
+    for from in (0..p.k.max(1)).step_by(STAGE_K) {
+        let k = STAGE_K.min(p.k - from);
+        for j in (cols.start..cols.start + cols.len).step_by(kernels.cols()) {
+            let width = kernels.cols().min(cols.start + cols.len - j);
+            for i in (rows.start..rows.start + rows.len).step_by(kernels.rows()) {
+                let height = kernels.rows().min(rows.start + rows.len - i);
                 let tile = Tile {
-                    k: p.k,
-                    a: p.a.data.wrapping_offset(i as isize * p.a.rows),
+                    k,
+                    a: p.a.data.wrapping_offset(i as isize * p.a.rows + from as isize * p.a.cols),
                     a_row: p.a.rows,
                     a_k: p.a.cols,
-                    b: b.data.wrapping_add(j),
-                    b_k: b.rows,
-                    c: p.c.add(i * p.n + j),
+                    b: p.b.data.wrapping_offset(from as isize * p.b.rows + j as isize),
+                    b_k: p.b.rows,
+                    c: p.c.wrapping_add(i * p.n + j),
                     c_row: p.n,
-                    cols,
-                    accumulate: false,
-                    ahead: b.data,
+                    cols: width,
+                    accumulate: from > 0,
+                    ahead: p.b.data,
                 };
-                kernels.direct[rows - 1][(cols - 1) / kernels.lanes](&tile);
+                // SAFETY: the tile is inside the factors and c; the kernel is one of this machine. With k = 0
+                // no element of the factors is touched.
+                unsafe { kernels.direct[height - 1][(width - 1) / kernels.lanes](&tile) };
             }
         }
     }
 }
 
 /// Dot products of rows of A and columns of B, both side by side.
-fn dots<T: Real>(kernels: &Kernels<T>, p: &Product<T>) {
-    for i in (0..p.m).step_by(DOTS) {
-        for j in (0..p.n).step_by(DOTS) {
-            let (rows, cols) = (DOTS.min(p.m - i), DOTS.min(p.n - j));
+fn dots<T: Real>(kernels: &Kernels<T>, p: &Product<T>, rows: Range, cols: Range) {
+    let (bottom, right) = (rows.start + rows.len, cols.start + cols.len);
+    for j in (cols.start..right).step_by(DOTS) {
+        for i in (rows.start..bottom).step_by(DOTS) {
             // SAFETY: the tile is inside the factors and c; the kernel is one of this machine.
             unsafe {
                 let (a, b, c) = (p.a.at(i, 0), p.b.at(0, j), p.c.add(i * p.n + j));
                 let tile = Dots { k: p.k, a, a_row: p.a.rows, b, b_col: p.b.cols, c, c_row: p.n };
-                kernels.dots[rows - 1][cols - 1](&tile);
+                kernels.dots[DOTS.min(bottom - i) - 1][DOTS.min(right - j) - 1](&tile);
             }
         }
     }
