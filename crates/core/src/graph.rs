@@ -93,15 +93,19 @@ impl Recording {
         self.index.get(&node.id).copied()
     }
 
-    /// Appends the structure to `key`: operations, attributes, shapes, types and edges, no values.
-    pub(crate) fn key(&self, key: &mut Vec<u64>) {
+    /// Appends the structure to `key`: operations, attributes, shapes, types and edges, no values. A node that
+    /// is bound from outside counts as which value it is, however it was computed.
+    pub(crate) fn key(&self, key: &mut Vec<u64>, bound: impl Fn(usize) -> Option<u32>) {
         key.reserve(self.nodes.len() * 6);
         key.push(self.nodes.len() as u64);
         for (i, node) in self.nodes.iter().enumerate() {
             let inputs = self.inputs(i);
             key.push(node.dtype as u64 | (node.shape.rank() as u64) << 8 | (inputs.len() as u64) << 32);
             key.extend(node.shape.iter().map(|&size| size as u64));
-            node.op.key(key);
+            match bound(i) {
+                Some(value) => key.push(u64::MAX - u64::from(value)),
+                None => node.op.key(key),
+            }
             key.extend(inputs.iter().map(|&j| u64::from(j)));
         }
     }

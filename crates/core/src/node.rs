@@ -231,6 +231,17 @@ impl Node {
         }
     }
 
+    /// Makes the node carry an error: computing it was refused.
+    pub(crate) fn set_error(&self, error: Error) {
+        let mut state = self.state();
+        state.error = Some(error);
+        self.flags.fetch_or(HAS_ERROR, Relaxed);
+        self.flags.fetch_and(!READS_CELLS, Relaxed);
+        let dead = std::mem::take(&mut state.inputs);
+        drop(state);
+        bury(dead);
+    }
+
     /// Makes the node a plain value: what it was computed from has been changed by `by`.
     pub(crate) fn consume(&self, by: &Origin) {
         if matches!(self.op, Op::Cell(_)) {

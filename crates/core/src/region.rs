@@ -135,7 +135,7 @@ impl Region {
         }
         key.push(self.outputs.len() as u64);
         key.extend(self.outputs.iter().map(|o| u64::from(self.recording.position(o).expect("an output is recorded"))));
-        self.recording.key(key);
+        self.recording.key(key, |_| None);
     }
 
     pub(crate) fn host(&self, args: &mut Vec<Arg>) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `record` | the nodes that an evaluation looks at, with module paths and lines |
 //! | `rewrite` | the graph after each pass that changed it |
+//! | `replan` | why a capture was recorded again |
 //! | `plan` | the steps, what they read and write, and the memory map's total |
 
 use std::fmt::Write;
@@ -30,6 +31,13 @@ pub(crate) fn record(recording: &Recording) {
 pub(crate) fn rewritten(pass: &str, graph: &GraphText) {
     if wants("rewrite") {
         eprintln!("── rewrite: {pass}\n{}", arena_text(graph));
+    }
+}
+
+/// Says why a plan or a capture could not be used again.
+pub(crate) fn replan(why: &str) {
+    if wants("replan") {
+        eprintln!("replan: {why}");
     }
 }
 

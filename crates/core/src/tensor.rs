@@ -79,8 +79,19 @@ impl Tensor {
     /// among `inputs` wins over it.
     #[track_caller]
     pub(crate) fn fail(error: Error, inputs: &[&Tensor], shape: Shape, dtype: DType) -> Tensor {
+        Tensor::fail_at(Location::caller(), error, inputs, shape, dtype)
+    }
+
+    /// [`Tensor::fail`] at the line `at`: for closures, which do not know who called the function around them.
+    pub(crate) fn fail_at(
+        at: &'static Location<'static>,
+        error: Error,
+        inputs: &[&Tensor],
+        shape: Shape,
+        dtype: DType,
+    ) -> Tensor {
         let error = first_error(inputs).unwrap_or(error);
-        Tensor::hold(Node::failed(error, shape, dtype, Location::caller()))
+        Tensor::hold(Node::failed(error, shape, dtype, at))
     }
 
     /// A tensor that carries `error`: what a function that must return a tensor returns when it can not.
@@ -148,6 +159,10 @@ impl Tensor {
 
     /// The value, evaluated, as one contiguous buffer.
     pub(crate) fn buffer(&self) -> Result<Arc<Buffer>> {
+        if crate::exec::capture::capturing() {
+            let error = Error::new("capture: a value is read inside the captured function").at(&self.node.origin);
+            return Err(self.error().unwrap_or_else(|| error.help("returning the tensor and reading it outside")));
+        }
         self.eval()?;
         self.node.value().ok_or_else(|| {
             Error::new("read: the value is not known while a region is recorded")

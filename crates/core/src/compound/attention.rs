@@ -102,9 +102,10 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn attention(&self, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Tensor {
+        let at = std::panic::Location::caller();
         let inputs = [self, k, v];
         let rank = self.rank();
-        let fail = |what: String| Tensor::fail(Error::new(what), &inputs, self.shape().clone(), self.dtype());
+        let fail = |what: String| Tensor::fail_at(at, Error::new(what), &inputs, self.shape().clone(), self.dtype());
         if rank < 2 || k.rank() != rank || v.rank() != rank {
             return fail(format!(
                 "attention: q {}, k {}, v {} need the same axes, at least 2",

@@ -192,8 +192,15 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn conv(&self, weight: &Tensor, axes: &[ConvAxis], groups: usize) -> Tensor {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
-            Tensor::fail(Error::new(format!("conv: {what}")), &[self, weight], self.shape().clone(), self.dtype())
+            Tensor::fail_at(
+                at,
+                Error::new(format!("conv: {what}")),
+                &[self, weight],
+                self.shape().clone(),
+                self.dtype(),
+            )
         };
         let (x, w) = (self.shape(), weight.shape());
         if axes.is_empty() || x.rank() != axes.len() + 2 || w.rank() != axes.len() + 2 {

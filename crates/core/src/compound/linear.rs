@@ -79,10 +79,11 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let at = std::panic::Location::caller();
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
         let (out, within) = (weight.size(0), weight.size(-1));
         let guess = if self.rank() == 0 { Shape::from([out]) } else { self.shape().with(self.rank() - 1, out) };
-        let fail = |error: Error| Tensor::fail(error, &inputs, guess.clone(), self.dtype());
+        let fail = |error: Error| Tensor::fail_at(at, error, &inputs, guess.clone(), self.dtype());
         if weight.rank() != 2 || bias.is_some_and(|b| b.shape()[..] != [out]) {
             let bias = bias.map_or_else(|| "none".to_owned(), |b| b.shape().to_string());
             return fail(Error::new(format!(

@@ -184,9 +184,10 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Tensor {
+        let at = std::panic::Location::caller();
         let normalized: Shape = normalized_shape.into();
         let inputs: Vec<&Tensor> = std::iter::once(self).chain(weight).chain(bias).collect();
-        let fail = |what: String| Tensor::fail(Error::new(what), &inputs, self.shape().clone(), self.dtype());
+        let fail = |what: String| Tensor::fail_at(at, Error::new(what), &inputs, self.shape().clone(), self.dtype());
         if normalized.rank() == 0 || !self.shape().ends_with(&normalized) {
             return fail(format!("layer_norm: the last axes of {} are not {normalized}", self.shape()));
         }

@@ -90,13 +90,13 @@ impl Graph {
     ) {
         let mut numbers: Vec<Arg> = Vec::new();
         for (i, node) in recording.nodes.iter().enumerate() {
+            if map.contains_key(&node.id) {
+                continue;
+            }
             numbers.clear();
             node.op.host(&mut numbers);
             let first = *next_arg;
             *next_arg += numbers.len() as u32;
-            if map.contains_key(&node.id) {
-                continue;
-            }
             let inputs = recording.inputs(i).iter().map(|&j| map[&recording.nodes[j as usize].id]).collect();
             let id = self.push(GNode {
                 op: node.op.clone(),

@@ -23,6 +23,11 @@ impl Plan {
     pub(crate) fn new(key: Vec<u64>, program: Program, in_place: Vec<(usize, u32)>) -> Plan {
         Plan { key, program, in_place, last_used: AtomicU64::new(0) }
     }
+
+    /// The structure that this is the plan of.
+    pub(crate) fn structure(&self) -> &[u64] {
+        &self.key
+    }
 }
 
 /// At most this many plans are kept; then the half that was not used for longest goes.

@@ -20,8 +20,9 @@ pub(crate) struct Cluster {
 /// A kernel of more instructions than this would not keep its registers in the cache.
 const LONGEST: usize = 64;
 
-/// The clusters of `graph`, and which one computes each node.
-pub(crate) fn clusters(graph: &Graph) -> (Vec<Cluster>, Vec<Option<usize>>) {
+/// The clusters of `graph`, and which one computes each node. What is in `over` is to be written over the old
+/// value of a cell that it reads.
+pub(crate) fn clusters(graph: &Graph, over: &[NodeId]) -> (Vec<Cluster>, Vec<Option<usize>>) {
     let n = graph.nodes.len();
     let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); n];
     for (i, node) in graph.nodes.iter().enumerate() {
@@ -56,7 +57,7 @@ pub(crate) fn clusters(graph: &Graph) -> (Vec<Cluster>, Vec<Option<usize>>) {
             of[i] = of[graph.nodes[i].inputs[0].index()];
         }
     }
-    join_epilogues(graph, &mut clusters, &mut of, &users, &wanted);
+    join_epilogues(graph, &mut clusters, &mut of, &users, &wanted, over);
     (clusters, of)
 }
 
@@ -92,6 +93,7 @@ fn join_epilogues(
     of: &mut [Option<usize>],
     users: &[Vec<NodeId>],
     wanted: &[bool],
+    over: &[NodeId],
 ) {
     for d in 0..clusters.len() {
         let Some(dot) = clusters[d].head.filter(|&h| class(&graph.node(h).op) == Class::Dot) else { continue };
@@ -117,7 +119,8 @@ fn join_epilogues(
         };
         let mut results = clusters[chain].members.iter().filter(leaves);
         let (Some(result), None) = (results.next(), results.next()) else { continue };
-        if graph.node(*result).dtype != DType::F32 {
+        // A product gathers its sums in the memory of the result: the old value would be gone.
+        if graph.node(*result).dtype != DType::F32 || over.contains(result) {
             continue;
         }
         let members = std::mem::take(&mut clusters[chain].members);

@@ -116,7 +116,7 @@ fn body(region: &Arc<Region>, source: u32) -> Result<Program> {
     let mut numbers: Vec<Arg> = Vec::new();
     region.host(&mut numbers);
     let graph = rewrite(Graph::of_region(region, 0, source), |_, _| {})?;
-    Ok(plan(&graph, &numbers, &[])?.0)
+    Ok(plan(&graph, &numbers, &[], false)?.0)
 }
 
 /// Fills all of `out` with the number that `value` is.

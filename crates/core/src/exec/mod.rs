@@ -2,6 +2,7 @@
 
 mod arena;
 pub(crate) mod cache;
+pub(crate) mod capture;
 mod fuse;
 mod lower;
 mod memory;

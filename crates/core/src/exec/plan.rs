@@ -19,9 +19,16 @@ use crate::shape::Shape;
 pub(crate) type InPlace = [(usize, u32)];
 
 /// Plans `graph`, whose inputs are the bound values. `args` are the numbers of the host, of which only the
-/// kind matters. Returns the program and which of `in_place` it honours.
-pub(crate) fn plan(graph: &Graph, args: &[Arg], in_place: &InPlace) -> Result<(Program, Vec<(usize, u32)>)> {
-    let (clusters, of) = clusters(graph);
+/// kind matters. With `share`, results that are the same node have one memory; else each has its own. Returns the
+/// program and which of `in_place` it honours.
+pub(crate) fn plan(
+    graph: &Graph,
+    args: &[Arg],
+    in_place: &InPlace,
+    share: bool,
+) -> Result<(Program, Vec<(usize, u32)>)> {
+    let over: Vec<NodeId> = in_place.iter().map(|(o, _)| graph.outputs[*o]).collect();
+    let (clusters, of) = clusters(graph, &over);
     let mut planner =
         Planner { graph, clusters, of, args, places: vec![None; graph.nodes.len()], program: Program::default() };
     planner.bind_inputs();
@@ -33,8 +40,8 @@ pub(crate) fn plan(graph: &Graph, args: &[Arg], in_place: &InPlace) -> Result<(P
     for c in order {
         planner.step(c)?;
     }
-    let honoured = planner.finish(&results, &granted);
-    Ok((planner.program, honoured))
+    planner.finish(&results, share);
+    Ok((planner.program, granted))
 }
 
 /// Where the elements of a node are.
@@ -107,9 +114,10 @@ impl Planner<'_> {
     }
 
     /// Copies for outputs that are the same node as an earlier one, and the memory map.
-    fn finish(&mut self, results: &[(usize, bool)], granted: &[(usize, u32)]) -> Vec<(usize, u32)> {
+    fn finish(&mut self, results: &[(usize, bool)], share: bool) {
         for (i, &(first, own)) in results.iter().enumerate() {
-            if own {
+            self.program.shared.push(if share { first } else { i });
+            if own || share {
                 continue;
             }
             let node = self.graph.node(self.graph.outputs[first]).clone();
@@ -120,7 +128,6 @@ impl Planner<'_> {
         }
         memory::reuse_in_place(&mut self.program);
         memory::assign(&mut self.program);
-        granted.to_vec()
     }
 
     /// The memory that a node is computed into; a result's or cell's own where it has that.

@@ -159,6 +159,8 @@ pub(crate) struct Program {
     pub(crate) arena_bound: usize,
     /// Sizes in bytes of the results.
     pub(crate) results: Vec<usize>,
+    /// The result whose memory each one has: its own, or that of an earlier one that is the same.
+    pub(crate) shared: Vec<usize>,
 }
 
 impl Program {

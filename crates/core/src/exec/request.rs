@@ -11,6 +11,7 @@ use crate::config::cpu;
 use crate::error::{Error, Result};
 use crate::exec::arena::{Edges, GNode, Graph, NodeId};
 use crate::exec::cache::{self, Plan};
+use crate::exec::capture;
 use crate::exec::passes::rewrite;
 use crate::exec::plan::plan;
 use crate::exec::run::{Frame, run};
@@ -28,6 +29,10 @@ use crate::tensor::Tensor;
 pub(crate) fn evaluate(wanted: &[&Tensor]) -> Result<()> {
     if let Some(error) = wanted.iter().filter(|t| t.node.error().is_some()).min_by_key(|t| t.node.id) {
         return Err(error.node.error().expect("filtered"));
+    }
+    if capture::capturing() {
+        capture::defer(wanted);
+        return Ok(());
     }
     let roots: Vec<Arc<Node>> =
         wanted.iter().filter(|t| !t.node.has_value() && !t.node.symbolic()).map(|t| t.node.clone()).collect();
@@ -116,7 +121,7 @@ struct Output {
 }
 
 /// Everything that one run needs to know.
-struct Request {
+pub(crate) struct Request {
     recording: Recording,
     outputs: Vec<Output>,
     effects: Vec<Effect>,
@@ -127,7 +132,16 @@ struct Request {
 }
 
 impl Request {
-    fn new(mut roots: Vec<Arc<Node>>, effects: Vec<Effect>) -> Result<Request> {
+    fn new(roots: Vec<Arc<Node>>, effects: Vec<Effect>) -> Result<Request> {
+        Request::build(roots, effects, true)
+    }
+
+    /// All that a capture has recorded; nothing is kept for a gradient that would be asked later.
+    pub(crate) fn capture(roots: Vec<Arc<Node>>) -> Result<Request> {
+        Request::build(roots, Effect::pending(), false)
+    }
+
+    fn build(mut roots: Vec<Arc<Node>>, effects: Vec<Effect>, keep: bool) -> Result<Request> {
         if let Some(error) = effects.iter().find_map(|e| e.value.error()) {
             return Err(error);
         }
@@ -158,29 +172,37 @@ impl Request {
             want(node);
         });
         let effect_outputs = effects.iter().map(|e| want(&e.value)).collect();
-        keep_for_gradient(&recording, &effects, &mut outputs);
+        if keep {
+            keep_for_gradient(&recording, &effects, &mut outputs);
+        }
         Ok(Request { recording, outputs, effects, effect_outputs, consumed })
     }
 
-    fn execute(self) -> Result<()> {
+    pub(crate) fn execute(self) -> Result<()> {
+        self.execute_observed(|_| {})
+    }
+
+    /// Runs, and shows to `observe` what was run, before the results are handed out.
+    pub(crate) fn execute_observed(self, observe: impl FnOnce(&Observed<'_>)) -> Result<()> {
         let cells = self.cells();
-        let mut bindings = Bindings::new(&self, &cells)?;
-        let wishes = bindings.wishes(&self);
+        let mut locked = Locked::new(&cells);
+        let (values, of_node) = bind(&self, &locked)?;
+        let wishes = locked.wishes(&self, &values);
         let mut key: Vec<u64> = vec![cpu().isa as u64, self.outputs.len() as u64, wishes.len() as u64];
         key.extend(self.outputs.iter().map(|o| u64::from(o.node) | u64::from(o.part) << 32));
         key.extend(wishes.iter().map(|(o, b)| *o as u64 | u64::from(*b) << 32));
-        key.extend(bindings.of_node.iter().map(|b| u64::from(*b)));
-        self.recording.key(&mut key);
+        self.recording.key(&mut key, |i| (of_node[i] != UNBOUND).then_some(of_node[i]));
         let mut args: Vec<Arg> = Vec::new();
-        self.recording.host(&mut args);
+        let unbound = |i: &usize| of_node[*i] == UNBOUND;
+        (0..of_node.len()).filter(unbound).for_each(|i| self.recording.nodes[i].op.host(&mut args));
         let plan = match cache::find(&key) {
             Some(plan) => plan,
-            None => self.compile(key, &bindings, &args, &wishes)?,
+            None => self.compile(key, &values, &of_node, &args, &wishes)?,
         };
-        let numbers: Vec<Number> = args.iter().map(|a| a.number()).collect();
-        stats::count(|s| s.runs += 1);
-        let results = bindings.run(&plan, &numbers).map_err(|(source, fault)| self.explain(source, fault))?;
-        self.finish(bindings, &plan, results);
+        let numbers: SmallVec<[Number; 32]> = args.iter().map(|a| a.number()).collect();
+        let results = locked.run(&plan, &values, &numbers).map_err(|(source, fault)| self.explain(source, fault))?;
+        observe(&Observed { request: &self, plan: &plan, values: &values, of_node: &of_node, args: &args });
+        self.finish(locked, &plan, results);
         Ok(())
     }
 
@@ -188,16 +210,17 @@ impl Request {
     fn compile(
         &self,
         key: Vec<u64>,
-        bindings: &Bindings<'_>,
+        values: &[BoundValue],
+        of_node: &[u32],
         args: &[Arg],
         wishes: &[(usize, u32)],
     ) -> Result<Arc<Plan>> {
         stats::count(|s| s.plans += 1);
         let mut graph = Graph::default();
         let mut map: IdMap<NodeId> = IdMap::default();
-        let mut first_of: Vec<Option<NodeId>> = vec![None; bindings.values.len()];
+        let mut first_of: Vec<Option<NodeId>> = vec![None; values.len()];
         for (i, node) in self.recording.nodes.iter().enumerate() {
-            let bound = bindings.of_node[i];
+            let bound = of_node[i];
             if bound == UNBOUND {
                 continue;
             }
@@ -247,36 +270,32 @@ impl Request {
         }
         crate::show::record(&self.recording);
         let graph = rewrite(graph, |name, graph| crate::show::rewritten(name, graph))?;
-        let (program, in_place) = plan(&graph, args, wishes)?;
+        let (program, in_place) = plan(&graph, args, wishes, true)?;
         crate::show::planned(&program, &self.recording);
         Ok(cache::keep(Plan::new(key, program, in_place)))
     }
 
-    /// The error of a fault: what the operation is and where it was recorded.
+    /// The error of a fault: what the operation is and where it was recorded. What was to be computed from the
+    /// refused values carries the error from now on, so that it can not fail a later plan.
     #[cold]
     fn explain(&self, source: u32, fault: Fault) -> Error {
         let node = &self.recording.nodes[source as usize];
-        let name = node.op.name();
-        let error = match fault {
-            Fault::Index { axis, fault } => crate::op::index::out_of_range(name, fault.value, fault.size, axis)
-                .note(format!("at element {} of the index", fault.position)),
-            Fault::DivisionByZero => Error::new(format!("{name}: integer division by zero")),
-            Fault::NotFinite(what) => crate::op::structure::not_finite(&what),
-        };
-        error.at(&node.origin)
+        let error = fault_error(node.op.name(), fault).at(&node.origin);
+        let mut below = vec![false; self.recording.nodes.len()];
+        for (i, node) in self.recording.nodes.iter().enumerate() {
+            below[i] = i == source as usize || self.recording.inputs(i).iter().any(|&j| below[j as usize]);
+            if below[i] {
+                node.set_error(error.clone());
+            }
+        }
+        error
     }
 
     /// Hands the results to nodes and cells.
-    fn finish(self, mut bindings: Bindings<'_>, plan: &Plan, results: Vec<Option<Arc<Buffer>>>) {
-        let mut results = results;
+    fn finish(self, mut locked: Locked<'_>, plan: &Plan, mut results: Vec<Option<Arc<Buffer>>>) {
         for (effect, &output) in self.effects.iter().zip(&self.effect_outputs) {
             let buffer = results[output].clone().expect("every output has a buffer");
-            if plan.in_place.iter().any(|(o, _)| *o == output) {
-                stats::count(|s| s.in_place += 1);
-            } else {
-                stats::count(|s| s.moved += 1);
-            }
-            bindings.commit(&effect.cell, buffer);
+            locked.commit(&effect.cell, buffer, plan, output);
         }
         for (i, output) in self.outputs.iter().enumerate() {
             let node = &self.recording.nodes[output.node as usize];
@@ -302,6 +321,16 @@ impl Request {
         if let Some(by) = self.effects.iter().find(|e| e.cell.trainable()).map(|e| e.by.clone()) {
             self.consumed.iter().for_each(|n| n.consume(&by));
         }
+    }
+}
+
+/// The error of what a kernel refused.
+fn fault_error(name: &str, fault: Fault) -> Error {
+    match fault {
+        Fault::Index { axis, fault } => crate::op::index::out_of_range(name, fault.value, fault.size, axis)
+            .note(format!("at element {} of the index", fault.position)),
+        Fault::DivisionByZero => Error::new(format!("{name}: integer division by zero")),
+        Fault::NotFinite(what) => crate::op::structure::not_finite(&what),
     }
 }
 
@@ -405,153 +434,239 @@ fn mark_saved(recording: &Recording, mut i: u32, needed: &mut [bool]) {
 }
 
 /// A value from outside.
-enum Bound {
+#[derive(Debug)]
+pub(crate) enum BoundValue {
     Buffer(Arc<Buffer>),
-    Cell(usize),
+    Cell(Arc<Cell>),
 }
 
-/// The values that a run reads. The cells among them are locked for as long as it lasts.
-struct Bindings<'a> {
-    values: Vec<Bound>,
-    /// The bound value of each node of the recording.
-    of_node: Vec<u32>,
-    /// All cells that are read or written, in the order of their ids, which is the order of locking.
-    cells: &'a [Arc<Cell>],
-    states: SmallVec<[MutexGuard<'a, CellState>; 8]>,
+/// What a run was: what a capture keeps.
+pub(crate) struct Observed<'a> {
+    request: &'a Request,
+    pub(crate) plan: &'a Arc<Plan>,
+    pub(crate) values: &'a [BoundValue],
+    of_node: &'a [u32],
+    pub(crate) args: &'a [Arg],
+}
+
+impl Observed<'_> {
+    /// Which output a node is.
+    pub(crate) fn output_of(&self, node: &Node) -> Option<usize> {
+        let position = self.request.recording.position(node)?;
+        self.request.outputs.iter().position(|o| o.node == position)
+    }
+
+    /// The cells that are written, and by which output.
+    pub(crate) fn effects(&self) -> Vec<(Arc<Cell>, usize)> {
+        let cells = self.request.effects.iter().map(|e| e.cell.clone());
+        cells.zip(self.request.effect_outputs.iter().copied()).collect()
+    }
+
+    /// Where each number of the host was recorded.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut numbers = Vec::new();
+        for (node, _) in self.request.recording.nodes.iter().zip(self.of_node).filter(|(_, b)| **b == UNBOUND) {
+            numbers.clear();
+            node.op.host(&mut numbers);
+            let line = node.origin.user_line();
+            lines.extend(numbers.iter().map(|_| format!("{}:{}", line.file(), line.line())));
+        }
+        lines
+    }
 }
 
 impl Request {
     /// The cells that the run reads or writes, by id.
     fn cells(&self) -> Vec<Arc<Cell>> {
-        let mut cells: Vec<Arc<Cell>> = self.effects.iter().map(|e| e.cell.clone()).collect();
-        for node in &self.recording.nodes {
-            if let Op::Cell(cell) = &node.op {
-                cells.push(cell.clone());
-            }
-        }
-        cells.sort_by_key(|c| c.id());
-        cells.dedup_by_key(|c| c.id());
-        cells
+        let read =
+            self.recording.nodes.iter().filter_map(|n| if let Op::Cell(cell) = &n.op { Some(cell) } else { None });
+        sorted(self.effects.iter().map(|e| &e.cell).chain(read).cloned().collect())
     }
 }
 
-impl<'a> Bindings<'a> {
-    fn new(request: &Request, cells: &'a [Arc<Cell>]) -> Result<Bindings<'a>> {
-        let states = cells.iter().map(|c| c.state()).collect();
-        let of_node = Vec::with_capacity(request.recording.nodes.len());
-        let mut bindings = Bindings { values: Vec::new(), of_node, cells, states };
-        let mut buffers: IdMap<u32> = IdMap::default();
-        for (i, node) in request.recording.nodes.iter().enumerate() {
-            let bound = match &node.op {
-                Op::Cell(cell) => bindings.cell(cell, node)?,
-                Op::Input(_) => {
-                    return Err(Error::new("read: the value is not known while a region is recorded").at(&node.origin));
-                }
-                _ if request.recording.inputs(i).is_empty() => match node.value() {
-                    None => UNBOUND,
-                    Some(buffer) => *buffers.entry(Arc::as_ptr(&buffer).addr() as u64).or_insert_with(|| {
-                        bindings.values.push(Bound::Buffer(buffer));
-                        bindings.values.len() as u32 - 1
-                    }),
-                },
-                _ => UNBOUND,
-            };
-            bindings.of_node.push(bound);
+/// By id, each once: the order of locking.
+fn sorted(mut cells: Vec<Arc<Cell>>) -> Vec<Arc<Cell>> {
+    cells.sort_unstable_by_key(|c| c.id());
+    cells.dedup_by_key(|c| c.id());
+    cells
+}
+
+/// The values that a request reads, and which of them each node of the recording is.
+fn bind(request: &Request, locked: &Locked<'_>) -> Result<(Vec<BoundValue>, Vec<u32>)> {
+    let mut values: Vec<BoundValue> = Vec::new();
+    let mut known: IdMap<u32> = IdMap::default();
+    let mut of_node = Vec::with_capacity(request.recording.nodes.len());
+    for (i, node) in request.recording.nodes.iter().enumerate() {
+        if !request.recording.inputs(i).is_empty() {
+            of_node.push(UNBOUND);
+            continue;
         }
-        Ok(bindings)
+        let (id, value) = match &node.op {
+            Op::Cell(cell) => {
+                locked.check_current(cell, node)?;
+                (cell.id(), BoundValue::Cell(cell.clone()))
+            }
+            Op::Input(_) => {
+                return Err(Error::new("read: the value is not known while a region is recorded").at(&node.origin));
+            }
+            _ => match node.value() {
+                // Addresses and ids are apart: ids are small.
+                Some(buffer) => (Arc::as_ptr(&buffer).addr() as u64, BoundValue::Buffer(buffer)),
+                None => {
+                    of_node.push(UNBOUND);
+                    continue;
+                }
+            },
+        };
+        of_node.push(*known.entry(id).or_insert_with(|| {
+            values.push(value);
+            values.len() as u32 - 1
+        }));
+    }
+    Ok((values, of_node))
+}
+
+/// The cells of a run, locked for as long as it lasts, in the order of their ids.
+struct Locked<'a> {
+    cells: &'a [Arc<Cell>],
+    states: SmallVec<[MutexGuard<'a, CellState>; 8]>,
+}
+
+impl<'a> Locked<'a> {
+    fn new(cells: &'a [Arc<Cell>]) -> Locked<'a> {
+        Locked { cells, states: cells.iter().map(|c| c.state()).collect() }
     }
 
     fn position(&self, cell: &Cell) -> usize {
         self.cells.binary_search_by_key(&cell.id(), |c| c.id()).expect("all cells are listed")
     }
 
-    fn cell(&mut self, cell: &Cell, node: &Node) -> Result<u32> {
-        let at = self.position(cell);
-        if !Cell::is_current(&self.states[at], node) {
-            let label = cell.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string());
-            let error = Error::new(format!("read: {label} has changed since this was recorded"));
-            return Err(error.at(&node.origin).help("reading the result before the change, or recording it again"));
+    fn check_current(&self, cell: &Cell, node: &Node) -> Result<()> {
+        if Cell::is_current(&self.states[self.position(cell)], node) {
+            return Ok(());
         }
-        let known = self.values.iter().position(|v| matches!(v, Bound::Cell(c) if *c == at));
-        Ok(known.unwrap_or_else(|| {
-            self.values.push(Bound::Cell(at));
-            self.values.len() - 1
-        }) as u32)
+        let label = cell.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string());
+        let error = Error::new(format!("read: {label} has changed since this was recorded"));
+        Err(error.at(&node.origin).help("reading the result before the change, or recording it again"))
+    }
+
+    fn alone(&self, cell: &Cell) -> bool {
+        self.states[self.position(cell)].value.as_ref().is_some_and(|v| Arc::strong_count(v) == 1)
     }
 
     /// Which outputs may be written over the old value of their cell: it is read by this plan, and nobody
     /// else holds it.
-    fn wishes(&self, request: &Request) -> Vec<(usize, u32)> {
+    fn wishes(&self, request: &Request, values: &[BoundValue]) -> Vec<(usize, u32)> {
         let mut wishes: Vec<(usize, u32)> = Vec::new();
+        let mut bound: IdMap<u32> = IdMap::default();
+        for (i, value) in values.iter().enumerate() {
+            if let BoundValue::Cell(cell) = value {
+                bound.insert(cell.id(), i as u32);
+            }
+        }
         for (effect, &output) in request.effects.iter().zip(&request.effect_outputs) {
-            let at = self.position(&effect.cell);
-            let bound = self.values.iter().position(|v| matches!(v, Bound::Cell(c) if *c == at));
-            let alone = self.states[at].value.as_ref().is_some_and(|v| Arc::strong_count(v) == 1);
-            if let Some(bound) = bound
-                && alone
+            if let Some(&bound) = bound.get(&effect.cell.id())
+                && self.alone(&effect.cell)
                 && !wishes.iter().any(|(o, _)| *o == output)
             {
-                wishes.push((output, bound as u32));
+                wishes.push((output, bound));
             }
         }
         wishes
     }
 
     /// Runs the plan; returns a buffer for each output. When it fails, cells keep their values.
-    fn run(&mut self, plan: &Plan, args: &[Number]) -> Result<Vec<Option<Arc<Buffer>>>, (u32, Fault)> {
+    fn run(
+        &mut self,
+        plan: &Plan,
+        values: &[BoundValue],
+        args: &[Number],
+    ) -> Result<Vec<Option<Arc<Buffer>>>, (u32, Fault)> {
+        stats::count(|s| s.runs += 1);
         let mut ws = Workspace::new();
         let program = &plan.program;
         let arena = ws.own(Buffer::new(program.arena));
         let arena = Loc { buffer: arena, start: 0, len: program.arena };
-        let mut bound: SmallVec<[Loc; 16]> = SmallVec::new();
-        for (i, value) in self.values.iter().enumerate() {
+        let mut bound: SmallVec<[Loc; 32]> = SmallVec::new();
+        for (i, value) in values.iter().enumerate() {
             let written = plan.in_place.iter().any(|(_, b)| *b == i as u32);
             let shared = match value {
-                Bound::Buffer(buffer) => buffer.clone(),
-                Bound::Cell(at) if written => {
-                    let value = self.states[*at].value.take().expect("checked by wishes");
-                    let buffer = Arc::into_inner(value).expect("nobody else holds it");
-                    let len = buffer.len();
-                    bound.push(Loc { buffer: ws.own(buffer), start: 0, len });
-                    continue;
+                BoundValue::Buffer(buffer) => buffer.clone(),
+                BoundValue::Cell(cell) => {
+                    let at = self.position(cell);
+                    let value = &mut self.states[at].value;
+                    if written {
+                        let buffer =
+                            Arc::into_inner(value.take().expect("checked: alone")).expect("nobody else holds it");
+                        let len = buffer.len();
+                        bound.push(Loc { buffer: ws.own(buffer), start: 0, len });
+                        continue;
+                    }
+                    value.clone().expect("a cell has a value between runs")
                 }
-                Bound::Cell(at) => self.states[*at].value.clone().expect("a cell has a value between runs"),
             };
             let len = shared.len();
             bound.push(Loc { buffer: ws.share(shared), start: 0, len });
         }
-        let in_place = |o: usize| plan.in_place.iter().find(|(output, _)| *output == o).map(|(_, b)| *b as usize);
-        let results: SmallVec<[Loc; 16]> = program
-            .results
-            .iter()
-            .enumerate()
-            .map(|(o, &bytes)| match in_place(o) {
+        let mut over: SmallVec<[Option<usize>; 32]> = smallvec::smallvec![None; program.results.len()];
+        plan.in_place.iter().for_each(|&(o, b)| over[o] = Some(b as usize));
+        let mut results: SmallVec<[Loc; 32]> = SmallVec::new();
+        for (o, &bytes) in program.results.iter().enumerate() {
+            let first = program.shared[o];
+            results.push(match over[o] {
+                _ if first != o => results[first],
                 Some(b) => bound[b],
                 None => Loc { buffer: ws.own(Buffer::new(bytes)), start: 0, len: bytes },
-            })
-            .collect();
+            });
+        }
         let done = run(&cpu(), &mut ws, program, Frame { bound: &bound, results: &results, arena }, args);
-        let failed = done.is_err();
-        let mut buffers: Vec<Option<Arc<Buffer>>> = Vec::with_capacity(results.len());
-        for (o, loc) in results.iter().enumerate() {
-            if failed && in_place(o).is_none() {
-                continue;
-            }
-            let buffer = Arc::new(ws.take(loc.buffer));
-            match in_place(o) {
-                Some(b) if failed => {
-                    if let Bound::Cell(at) = &self.values[b] {
-                        self.states[*at].value = Some(buffer);
-                    }
+        if done.is_err() {
+            for b in over.into_iter().flatten() {
+                if let BoundValue::Cell(cell) = &values[b] {
+                    let at = self.position(cell);
+                    self.states[at].value = Some(Arc::new(ws.take(bound[b].buffer)));
                 }
-                _ => buffers.push(Some(buffer)),
             }
         }
-        done.map(|()| buffers)
+        done?;
+        let mut buffers: Vec<Option<Arc<Buffer>>> = Vec::with_capacity(results.len());
+        for (o, loc) in results.iter().enumerate() {
+            let first = program.shared[o];
+            buffers.push(if first == o { Some(Arc::new(ws.take(loc.buffer))) } else { buffers[first].clone() });
+        }
+        Ok(buffers)
     }
 
-    fn commit(&mut self, cell: &Cell, buffer: Arc<Buffer>) {
+    fn commit(&mut self, cell: &Cell, buffer: Arc<Buffer>, plan: &Plan, output: usize) {
+        let in_place = plan.in_place.iter().any(|(o, _)| *o == output);
+        stats::count(|s| if in_place { s.in_place += 1 } else { s.moved += 1 });
         let at = self.position(cell);
         Cell::commit(&mut self.states[at], buffer);
     }
+}
+
+/// Runs a captured plan again on other values. None when a cell can not be written as the plan does, since
+/// a snapshot holds its value.
+pub(crate) fn replay(
+    plan: &Plan,
+    values: &[BoundValue],
+    effects: &[(Arc<Cell>, usize)],
+    args: &[Number],
+) -> Result<Option<Vec<Option<Arc<Buffer>>>>> {
+    let read = values.iter().filter_map(|v| if let BoundValue::Cell(cell) = v { Some(cell) } else { None });
+    let cells = sorted(effects.iter().map(|(cell, _)| cell).chain(read).cloned().collect());
+    let mut locked = Locked::new(&cells);
+    let writable = plan.in_place.iter().all(|(_, b)| match &values[*b as usize] {
+        BoundValue::Cell(cell) => locked.alone(cell),
+        BoundValue::Buffer(_) => false,
+    });
+    if !writable {
+        return Ok(None);
+    }
+    let results = locked.run(plan, values, args).map_err(|(_, fault)| fault_error("capture", fault))?;
+    for (cell, output) in effects {
+        locked.commit(cell, results[*output].clone().expect("every output has a buffer"), plan, *output);
+    }
+    Ok(Some(results))
 }

@@ -154,7 +154,13 @@ fn may_fail(op: &Op, float: bool) -> bool {
 /// Whether the cluster that computes `node` reads the bound value only at the element it writes, or is a
 /// write into it.
 fn writes_where_it_reads(graph: &Graph, cluster: &Cluster, node: NodeId, bound: u32) -> bool {
-    let is_bound = |id: NodeId| matches!(graph.node(id).op, Op::Input(n) if n == bound);
+    let is_bound = |mut id: NodeId| {
+        // A reshape of a bound value is the same elements in the same order.
+        while matches!(graph.node(id).op, Op::Reshape) {
+            id = graph.node(id).inputs[0];
+        }
+        matches!(graph.node(id).op, Op::Input(n) if n == bound)
+    };
     let through_view = |id: NodeId| {
         let mut id = id;
         while class(&graph.node(id).op) == Class::View {

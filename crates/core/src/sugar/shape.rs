@@ -322,6 +322,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
+        let at = std::panic::Location::caller();
         let (a, b) = (self.shape(), other.shape());
         let fail = |what: String, help: Option<String>| {
             let error = Error::new(what);
@@ -332,7 +333,7 @@ impl Tensor {
                 (1, _) => b.without(b.rank() - 2),
                 _ => a.with(a.rank() - 1, b[b.rank() - 1]),
             };
-            Tensor::fail(error, &[self, other], guess, self.dtype())
+            Tensor::fail_at(at, error, &[self, other], guess, self.dtype())
         };
         if a.rank() == 0 || b.rank() == 0 {
             return fail(format!("matmul: {a} × {b}: a scalar has no inner axis"), Some("a * b".to_owned()));

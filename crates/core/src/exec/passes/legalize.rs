@@ -66,7 +66,8 @@ pub(crate) fn legalize(graph: &Graph) -> Result<Graph> {
     })?;
     // An output must have memory of its own.
     for i in 0..new.outputs.len() {
-        let id = new.outputs[i];
+        let id = below_reshapes(&new, new.outputs[i]);
+        new.outputs[i] = id;
         if matches!(class(&new.node(id).op), Class::Input | Class::Source | Class::View) {
             new.outputs[i] = copy(&mut new, &mut views, id);
         }
@@ -79,6 +80,16 @@ fn copy(new: &mut Graph, views: &mut Vec<View>, id: NodeId) -> NodeId {
     let copy = GNode { op: Op::Mark(Mark::Copy), inputs: smallvec![id], args: 0, ..node.clone() };
     views.push(View::contiguous(&copy.shape));
     new.push(copy)
+}
+
+/// The computed node whose elements, in their order, are those of `id`; `id` itself where there is none.
+fn below_reshapes(graph: &Graph, id: NodeId) -> NodeId {
+    let mut base = id;
+    while matches!(graph.node(base).op, Op::Reshape) {
+        base = graph.node(base).inputs[0];
+    }
+    let computed = !matches!(class(&graph.node(base).op), Class::Input | Class::Source | Class::View);
+    if computed { base } else { id }
 }
 
 /// Whether the elements lie in memory: not a number or an index seen through views.

@@ -1,4 +1,6 @@
 //! Moves reshapes behind elementwise operations, so that a chain is not cut by them.
+//!
+//! Bound values are contiguous, so a reshape of them costs nothing wherever it stands.
 
 use smallvec::smallvec;
 
@@ -41,6 +43,9 @@ fn common_shape(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Shape> {
     let mut shape: Option<&Shape> = None;
     for &i in inputs.iter().filter(|&&i| uniform(graph, i).is_none()) {
         let input = graph.node(i);
+        if class(&input.op) == Class::Input {
+            continue;
+        }
         let below = match input.op {
             // A reshape of what is not computed here gains nothing by moving.
             Op::Reshape
@@ -60,6 +65,10 @@ fn common_shape(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Shape> {
 
 /// What stands for input `i` in `shape`.
 fn under(new: &mut Graph, i: NodeId, shape: &Shape) -> NodeId {
+    if class(&new.node(i).op) == Class::Input {
+        let viewed = GNode { op: Op::Reshape, inputs: smallvec![i], shape: shape.clone(), ..new.node(i).clone() };
+        return new.push(viewed);
+    }
     let Some(number) = uniform(new, i) else { return new.node(i).inputs[0] };
     let dtype = new.node(number).dtype;
     let like = new.node(number).clone();
