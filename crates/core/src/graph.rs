@@ -30,55 +30,64 @@ pub(crate) type IdMap<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) nodes: Vec<Arc<Node>>,
+    ids: Vec<u64>,
     edges: Vec<u32>,
     /// Where each node's edges end.
     ends: Vec<u32>,
-    index: IdMap<u32>,
+}
+
+/// A node that a walk has met.
+struct Found {
+    id: u64,
+    node: Arc<Node>,
+    /// Its inputs in the list of the walk.
+    first: u32,
+    count: u32,
 }
 
 impl Recording {
     /// Everything that `roots` are computed from; below nodes for which `stop` holds nothing is looked at.
     pub(crate) fn collect(roots: &[Arc<Node>], stop: impl Fn(&Node) -> bool) -> Recording {
-        let mut index: IdMap<u32> = IdMap::default();
-        let mut nodes: Vec<Arc<Node>> = Vec::new();
-        let mut found: Vec<(u64, u32, u32)> = Vec::new();
-        let mut children: Vec<u64> = Vec::new();
-        let mut stack: Vec<Arc<Node>> = roots.to_vec();
-        while let Some(node) = stack.pop() {
-            if index.insert(node.id, 0).is_some() {
-                continue;
-            }
-            let start = children.len() as u32;
-            if !stop(&node) {
-                for input in &node.state().inputs {
-                    children.push(input.id);
-                    if !index.contains_key(&input.id) {
-                        stack.push(input.clone());
+        let walk = crate::node::new_walk();
+        let mut found: Vec<Found> = Vec::with_capacity(64);
+        let mut children: Vec<u64> = Vec::with_capacity(128);
+        let mut stack: Vec<Arc<Node>> = Vec::with_capacity(32);
+        for root in roots {
+            stack.push(root.clone());
+            while let Some(node) = stack.pop() {
+                if !node.visit(walk) {
+                    continue;
+                }
+                let first = children.len() as u32;
+                if !stop(&node) {
+                    for input in &node.state().inputs {
+                        children.push(input.id);
+                        if !input.visited(walk) {
+                            stack.push(input.clone());
+                        }
                     }
                 }
+                found.push(Found { id: node.id, node, first, count: children.len() as u32 - first });
             }
-            found.push((node.id, start, nodes.len() as u32));
-            nodes.push(node);
         }
-        let counts: Vec<u32> = found
-            .iter()
-            .enumerate()
-            .map(|(i, f)| found.get(i + 1).map_or(children.len() as u32, |next| next.1) - f.1)
-            .collect();
-        let mut order: Vec<u32> = (0..found.len() as u32).collect();
-        order.sort_unstable_by_key(|&i| found[i as usize].0);
-        for (position, &i) in order.iter().enumerate() {
-            *index.get_mut(&found[i as usize].0).expect("inserted above") = position as u32;
-        }
-        let mut recording = Recording { edges: Vec::with_capacity(children.len()), index, ..Recording::default() };
-        recording.ends.reserve(order.len());
-        for &i in &order {
-            let start = found[i as usize].1 as usize;
-            let list = &children[start..start + counts[i as usize] as usize];
-            recording.edges.extend(list.iter().map(|id| recording.index[id]));
+        found.sort_unstable_by_key(|f| f.id);
+        // Another thread's walk may have taken a mark away, so that a node was met twice.
+        found.dedup_by_key(|f| f.id);
+        let ids: Vec<u64> = found.iter().map(|f| f.id).collect();
+        let mut recording = Recording {
+            nodes: Vec::with_capacity(found.len()),
+            edges: Vec::with_capacity(children.len()),
+            ends: Vec::with_capacity(found.len()),
+            ids,
+        };
+        for f in found {
+            let inputs = &children[f.first as usize..(f.first + f.count) as usize];
+            recording
+                .edges
+                .extend(inputs.iter().map(|id| recording.ids.binary_search(id).expect("met by the walk") as u32));
             recording.ends.push(recording.edges.len() as u32);
+            recording.nodes.push(f.node);
         }
-        recording.nodes = order.iter().map(|&i| nodes[i as usize].clone()).collect();
         recording
     }
 
@@ -90,7 +99,7 @@ impl Recording {
 
     /// Where `node` stands, when it is here.
     pub(crate) fn position(&self, node: &Node) -> Option<u32> {
-        self.index.get(&node.id).copied()
+        self.ids.binary_search(&node.id).ok().map(|i| i as u32)
     }
 
     /// Appends the structure to `key`: operations, attributes, shapes, types and edges, no values. A node that

@@ -30,6 +30,8 @@ pub struct Node {
     /// Length of the longest unevaluated chain below.
     depth: AtomicU32,
     flags: AtomicU8,
+    /// The last walk that met this node.
+    mark: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -57,6 +59,12 @@ const HAS_ERROR: u8 = 16;
 const DEPTH_LIMIT: u32 = 8192;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_WALK: AtomicU64 = AtomicU64::new(1);
+
+/// A number for a walk over the graph.
+pub(crate) fn new_walk() -> u64 {
+    NEXT_WALK.fetch_add(1, Relaxed)
+}
 
 type Log = Arc<Mutex<Vec<Weak<Node>>>>;
 
@@ -127,6 +135,7 @@ impl Node {
             handles: AtomicU32::new(0),
             depth: AtomicU32::new(depth + 1),
             flags: AtomicU8::new(flags),
+            mark: AtomicU64::new(0),
             state: Mutex::new(State { inputs, ..State::default() }),
         });
         if flags & (READS_CELLS | SYMBOLIC) == READS_CELLS {
@@ -152,6 +161,21 @@ impl Node {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// Marks the node as met by `walk`; whether it was not. Walks of several threads may take each other's
+    /// marks away: a node can be met twice, never missed.
+    pub(crate) fn visit(&self, walk: u64) -> bool {
+        let new = self.mark.load(Relaxed) != walk;
+        if new {
+            self.mark.store(walk, Relaxed);
+        }
+        new
+    }
+
+    /// Whether `walk` has met the node.
+    pub(crate) fn visited(&self, walk: u64) -> bool {
+        self.mark.load(Relaxed) == walk
     }
 
     pub(crate) fn inputs(&self) -> Inputs {

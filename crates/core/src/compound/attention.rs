@@ -1,25 +1,24 @@
 //! Scaled dot-product attention (Vaswani et al. 2017).
 
-use limpid_kernels::{DType, Number};
+use limpid_kernels::{DType, Number, attention};
 
 use crate::compound::softmax::wide;
-use crate::compound::{Compound, call_many};
-use crate::error::Error;
+use crate::compound::{Compound, Fault, Io, call_many};
+use crate::error::{Error, Result};
 use crate::op::contract::{dot, transpose};
 use crate::op::{elementwise, source};
 use crate::region::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// softmax(q·kᵀ·scale + mask)·v. q [B, T, D], k [B, S, D], v [B, S, E]; then, where there are any, the mask
-/// (bool: true takes part; float: is added) [B, T, S] and the number of keys that count (i64, []).
-/// Results: y [B, T, E], and log Σ exp of each row's scores [B, T].
+/// softmax(q·kᵀ·scale + mask)·v. q [B, T, D], k [B, S, D], v [B, S, E], and where there is one the mask that is
+/// added, [B or 1, T or 1, S or 1]. Results: y [B, T, E], and log Σ exp of each row's scores [B, T]. A row without
+/// any key gives zeros, as torch does.
 #[derive(Debug)]
 struct Attention {
     scale: f64,
     causal: bool,
     mask: bool,
-    length: bool,
 }
 
 impl Compound for Attention {
@@ -28,9 +27,7 @@ impl Compound for Attention {
     }
 
     fn key(&self, key: &mut Vec<u64>) {
-        let flags = [self.causal, self.mask, self.length];
-        key.push(flags.iter().enumerate().map(|(i, &f)| u64::from(f) << i).sum());
-        key.push(self.scale.to_bits());
+        key.extend([u64::from(self.causal) | u64::from(self.mask) << 1, self.scale.to_bits()]);
     }
 
     fn results(&self) -> usize {
@@ -47,32 +44,46 @@ impl Compound for Attention {
         let (q, k, v) = (wide(&inputs[0]), wide(&inputs[1]), wide(&inputs[2]));
         let mut scores = dot(&q, &transpose(&k));
         scores = &scores * scores.constant_like(self.scale);
+        if self.mask {
+            scores = scores + wide(&inputs[3]);
+        }
         let shape = scores.shape().clone();
         let barred = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(&shape);
-        let mut rest = inputs[3..].iter();
-        if self.mask {
-            let mask = rest.next().expect("checked by the constructor");
-            scores = if mask.dtype() == DType::Bool {
-                elementwise::select(mask, &scores, &barred)
-            } else {
-                scores + wide(mask)
-            };
-        }
-        let key = source::iota(shape.clone(), 2);
-        if self.length {
-            let length = rest.next().expect("checked by the constructor");
-            scores = elementwise::select(&key.lt(&length.expand_to(&shape)), &scores, &barred);
-        }
         if self.causal {
-            scores = elementwise::select(&key.le(&source::iota(shape, 1)), &scores, &barred);
+            let (key, query) = (source::iota(shape.clone(), 2), source::iota(shape.clone(), 1));
+            scores = elementwise::select(&key.le(&query), &scores, &barred);
         }
-        let max = scores.amax_keepdim(-1).detach();
-        let weights = (&scores - &max).exp();
+        let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(&shape);
+        let max = if shape[2] == 0 { lowest.sum_keepdim(-1) } else { scores.amax_keepdim(-1).detach() };
+        let shift = max.zeros_like().where_(&max.eq(max.constant_like(f64::NEG_INFINITY)), &max);
+        let weights = (&scores - &shift).exp();
         let sum = weights.sum_keepdim(-1);
-        let y = dot(&(weights / &sum), &v).to_dtype(inputs[0].dtype());
-        let lse = sum.log() + max;
-        let rows = Shape::from([lse.shape()[0], lse.shape()[1]]);
-        vec![y, crate::op::movement::reshape(&lse, rows)]
+        let divisor = sum.constant_like(1.0).where_(&sum.eq(sum.zeros_like()), &sum);
+        let y = dot(&(weights / divisor), &v).to_dtype(inputs[0].dtype());
+        let lse = sum.log() + shift;
+        vec![y, crate::op::movement::reshape(&lse, Shape::from([shape[0], shape[1]]))]
+    }
+
+    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
+        true
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (q, k, v) = (&io.shapes[0], &io.shapes[1], &io.shapes[2]);
+        let batch = [q[0]];
+        let (t, s) = (q[1], k[1]);
+        let causal = self.causal.then_some(0);
+        let shape = attention::Attention { batch: &batch, t, s, d: q[2], e: v[2], causal, scale: self.scale };
+        let strides: Vec<isize> = self
+            .mask
+            .then(|| &io.shapes[3])
+            .map(|m| m.iter().zip(m.strides()).map(|(&n, stride)| if n == 1 { 0 } else { stride }).collect())
+            .unwrap_or_default();
+        let mask = self.mask.then(|| attention::Mask { data: io.inputs[3], offset: 0, strides: &strides });
+        let [out, lse] = &mut io.outputs[..] else { unreachable!("two results") };
+        let (out, lse) = (out.reborrow(), lse.reborrow());
+        attention::attention(io.cpu, &shape, io.inputs[0], io.inputs[1], io.inputs[2], mask.as_ref(), out, lse);
+        Ok(())
     }
 }
 
@@ -126,31 +137,49 @@ impl Tensor {
         let (t, s) = (self.size(-2), k.size(-2));
         let flat = |x: &Tensor| crate::op::movement::reshape(x, Shape::from([b, x.size(-2), x.size(-1)]));
         let mut all = vec![flat(self), flat(k), flat(v)];
-        if let Some(mask) = &options.mask {
+        let mut mask: Option<Tensor> = None;
+        if let Some(given) = &options.mask {
             let full: Shape = batch.iter().copied().chain([t, s]).collect();
-            if mask.shape().broadcast(&full) != Some(full.clone())
-                || !(mask.dtype() == DType::Bool || mask.dtype() == self.dtype())
-            {
-                return fail(format!(
-                    "attention: the mask {} {} is no bool or {} {full}",
-                    mask.dtype(),
-                    mask.shape(),
-                    self.dtype()
-                ));
+            let fits = given.shape().broadcast(&full) == Some(full.clone());
+            if !fits || !(given.dtype() == DType::Bool || given.dtype() == self.dtype()) {
+                let (have, wants) = (format!("{} {}", given.dtype(), given.shape()), self.dtype());
+                return fail(format!("attention: the mask {have} is no bool or {wants} {full}"));
             }
-            all.push(flat(&mask.expand_to(&full)));
+            let added = if given.dtype() == DType::Bool { barrier(given, self.dtype()) } else { given.clone() };
+            mask = Some(three_axes(&added, &batch));
         }
         if let Some(length) = &options.length {
             if length.numel() != 1 || length.dtype() != DType::I64 {
                 return fail(format!("attention: the length is {} {}, not one i64", length.dtype(), length.shape()));
             }
-            all.push(length.reshape([]));
+            let row = Shape::from([1, 1, s]);
+            let seen = source::iota(row.clone(), 2).lt(&length.reshape([]).expand_to(&row));
+            let row = barrier(&seen, self.dtype());
+            mask = Some(mask.map_or(row.clone(), |m| m + row));
         }
+        all.extend(mask);
         let scale = options.scale.unwrap_or(1.0 / (self.size(-1).max(1) as f64).sqrt());
-        let (mask, length) = (options.mask.is_some(), options.length.is_some());
-        let compound = Attention { scale, causal: options.causal, mask, length };
+        let compound = Attention { scale, causal: options.causal, mask: all.len() > 3 };
         let y = call_many(compound, &all.iter().collect::<Vec<_>>()).swap_remove(0);
         let shape: Shape = batch.iter().copied().chain([t, v.size(-1)]).collect();
         crate::op::movement::reshape(&y, shape)
     }
+}
+
+/// 0 where `seen`, −∞ elsewhere: what is added to the scores.
+fn barrier(seen: &Tensor, dtype: DType) -> Tensor {
+    let zero = source::constant(Number::Float(0.0), dtype).expand_to(seen.shape());
+    elementwise::select(seen, &zero, &zero.constant_like(f64::NEG_INFINITY))
+}
+
+/// [B or 1, T or 1, S or 1]
+fn three_axes(mask: &Tensor, batch: &Shape) -> Tensor {
+    let rank = mask.rank();
+    let (t, s) = (if rank > 1 { mask.size(-2) } else { 1 }, if rank > 0 { mask.size(-1) } else { 1 });
+    let shared = mask.numel() == t * s;
+    if shared {
+        return crate::op::movement::reshape(mask, Shape::from([1, t, s]));
+    }
+    let wide = mask.expand_to(&batch.iter().copied().chain([t, s]).collect());
+    crate::op::movement::reshape(&wide, Shape::from([batch.elements(), t, s]))
 }
