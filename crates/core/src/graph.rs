@@ -107,6 +107,7 @@ impl Recording {
     pub(crate) fn key(&self, key: &mut Vec<u64>, bound: impl Fn(usize) -> Option<u32>) {
         key.reserve(self.nodes.len() * 6);
         key.push(self.nodes.len() as u64);
+        crate::testing::key(key);
         for (i, node) in self.nodes.iter().enumerate() {
             let inputs = self.inputs(i);
             key.push(node.dtype as u64 | (node.shape.rank() as u64) << 8 | (inputs.len() as u64) << 32);

@@ -29,6 +29,8 @@ mod shape;
 mod show;
 mod sugar;
 mod tensor;
+#[doc(hidden)]
+pub mod testing;
 
 pub use cell::Cell;
 pub use compound::attention::AttentionOptions;
@@ -45,5 +47,6 @@ pub use op::structure::{branch, call, loop_over, loop_times};
 pub use promote::promote;
 pub use rng::{Rng, manual_seed, rng_state, set_rng_state};
 pub use shape::{Axes, Shape};
+pub use show::shown;
 pub use sugar::operators::Value;
 pub use tensor::{Tensor, eval, fallible};

@@ -178,6 +178,7 @@ impl Planner<'_> {
         let node = self.graph.node(id);
         let place = match &node.op {
             Op::Const(n) => Place::Number(ArgRef::Const(*n)),
+            Op::Scalar(n) if planted(Fault::FrozenScalar) => Place::Number(ArgRef::Const(*n)),
             Op::Scalar(_) => Place::Number(ArgRef::Host(node.args)),
             Op::Iota { axis } => {
                 let mut strides: crate::shape::Strides = smallvec![0; node.shape.rank()];

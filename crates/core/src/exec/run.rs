@@ -1,5 +1,7 @@
 //! Runs a program on the CPU.
 
+use std::time::Instant;
+
 use limpid_kernels::dot::{self, Dims, Operand};
 use limpid_kernels::fused::{self, Sink, Source};
 use limpid_kernels::{Cpu, Loc, Number, Slice, SliceMut, Workspace, fold, index, scan, sort};
@@ -32,11 +34,16 @@ pub(crate) fn run(
     args: &[Number],
 ) -> Result<(), (u32, Fault)> {
     let mut machine = Machine { cpu, ws, program, frame, args };
+    let shows = crate::show::wants_steps();
     for step in &program.steps {
+        let begin = shows.then(Instant::now);
         machine.step(step).map_err(|fault| match fault {
             Stop::Here(fault) => (step.source, fault),
             Stop::Inside(source, fault) => (source, fault),
         })?;
+        if let Some(begin) = begin {
+            crate::show::ran(program, step, begin.elapsed());
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use crate::op::{AxisList, Op};
 use crate::shape::{Shape, Strides};
+use crate::testing::{Fault, planted};
 
 /// Elements at `offset + Σ index·stride` of some memory, in elements. Part of the offset may be numbers of
 /// the host: (which one, how many elements one of it is).
@@ -46,11 +47,21 @@ impl View {
                         view.strides[i] = 0;
                     }
                 }
+                if planted(Fault::BroadcastStride) {
+                    view.strides.iter_mut().for_each(|s| *s = 0);
+                }
             }
             Op::Slice { axis, step, .. } => {
                 let stride = self.strides[*axis];
                 view.moving.push((args, stride));
+                if planted(Fault::SliceStart) && to[*axis] < from[*axis] && *step > 0 {
+                    view.offset -= stride;
+                }
                 view.strides[*axis] = stride * *step as isize;
+            }
+            Op::Window { axis, .. } if planted(Fault::WindowStride) => {
+                let step = self.strides[*axis];
+                view.strides.push(step);
             }
             Op::Window { axis, stride, dilation } => {
                 let step = self.strides[*axis];

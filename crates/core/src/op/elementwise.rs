@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::op::{Backward, Grads, Op, Saves};
 use crate::reference::Array;
 use crate::tensor::Tensor;
+use crate::testing::{Fault, planted};
 
 /// y = f(x): shape and type of x.
 #[track_caller]
@@ -129,6 +130,7 @@ pub(crate) fn unary_vjp(f: UnaryFn, b: &Backward<'_>) -> Grads {
         UnaryFn::Sqrt => g / (y + y),
         UnaryFn::Sin => g * x.cos(),
         UnaryFn::Cos => -(g * x.sin()),
+        UnaryFn::Tanh if planted(Fault::GradientOfTanh) => g * (y.constant_like(1.0) - y),
         // g·(1 − y²)
         UnaryFn::Tanh => g * (y.constant_like(1.0) - y * y),
         // g·(2/√π)·exp(−x²)

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::op::{Backward, Grads, Op, elementwise};
 use crate::reference::Array;
 use crate::tensor::Tensor;
+use crate::testing::{Fault, planted};
 
 /// y[i…] = x[…, index[i…], …] along `axis`: torch.gather. `index` is i64 and has the result's shape, in
 /// which all axes but `axis` are at most x's. An index out of range fails the run.
@@ -37,7 +38,8 @@ pub(crate) fn scatter_name(f: ScatterFn) -> &'static str {
 /// The gradient added up where it was read.
 pub(crate) fn gather_vjp(axis: usize, b: &Backward<'_>) -> Grads {
     let (x, index) = (&b.inputs[0], &b.inputs[1]);
-    smallvec![Some(scatter(ScatterFn::Add, &x.zeros_like(), axis, index, b.g())), None]
+    let f = if planted(Fault::GradientOfGather) { ScatterFn::Set } else { ScatterFn::Add };
+    smallvec![Some(scatter(f, &x.zeros_like(), axis, index, b.g())), None]
 }
 
 /// add: g, gathered g. set: g with the written places zeroed, and for the updates g where each was the

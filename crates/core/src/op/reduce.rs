@@ -11,6 +11,7 @@ use crate::op::{AxisList, Backward, Grads, Op, elementwise, source};
 use crate::reference::Array;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::testing::{Fault, planted};
 use limpid_kernels::index::ScatterFn;
 
 /// Combines all elements along `axes`, which stay with size 1. f32 sums are sums of f32.
@@ -65,7 +66,8 @@ pub(crate) fn reduce_vjp(f: ReduceFn, axes: &AxisList, b: &Backward<'_>) -> Grad
             // A NaN result came from the NaN elements: they are its winners.
             let wins = x.eq(&wide(y)).logical_or(&x.ne(x));
             let count = reduce(ReduceFn::Sum, &elementwise::cast(&wins, x.dtype()), axes);
-            elementwise::select(&wins, &wide(&(g / count)), &x.zeros_like())
+            let share = if planted(Fault::GradientOfTies) { g.clone() } else { g / count };
+            elementwise::select(&wins, &wide(&share), &x.zeros_like())
         }
         ReduceFn::Prod => wide(g) * product_of_others(x, axes),
     };

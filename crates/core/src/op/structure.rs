@@ -13,6 +13,7 @@ use crate::reference::Array;
 use crate::region::{Branch, Loop, Meta, Region, parts};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::testing::{Fault, planted};
 
 /// The identity with a meaning.
 #[track_caller]
@@ -116,7 +117,8 @@ pub(crate) fn loop_vjp(l: &Arc<Loop>, b: &Backward<'_>) -> Grads {
     let begin: Vec<Tensor> = first.iter().chain(&sums).cloned().collect();
     let count = l.counted.then(|| &b.inputs[carries + sequences]);
     let body = &l.body;
-    let result = run_loop(&begin, &rows, count, l.steps, !l.reverse, |carry, step| {
+    let reverse = l.reverse == planted(Fault::GradientOfLoop);
+    let result = run_loop(&begin, &rows, count, l.steps, reverse, |carry, step| {
         let (dc, sums) = carry.split_at(real_carries.len());
         let (c, rest) = step.split_at(carries);
         let (x, rest) = rest.split_at(sequences);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::error::Result;
 use crate::exec::arena::{GNode, Graph, NodeId};
 use crate::op::Op;
+use crate::testing::{Fault, planted};
 
 /// a·b + a·b → t = a·b; t + t
 ///
@@ -17,6 +18,8 @@ pub(crate) fn cse(graph: &Graph) -> Result<Graph> {
         node.op.key(&mut key);
         match &node.op {
             Op::Input(_) => {}
+            Op::Random { .. } if planted(Fault::MergedDraws) => {}
+            Op::Scalar(_) if planted(Fault::MergedScalars) => {}
             // Two draws, slices or scalars are one only when they are the same recorded node.
             Op::Scalar(_) | Op::Random { .. } | Op::Slice { .. } | Op::Write { .. } => key.push(u64::from(node.args)),
             Op::Call(_) | Op::Region(_) | Op::Loop(_) | Op::Branch(_) => key.push(u64::from(node.args)),

@@ -10,6 +10,7 @@ use crate::exec::arena::{Edges, GNode, Graph, NodeId};
 use crate::op::{AxisList, Op, elementwise};
 use crate::reference::Array;
 use crate::shape::Shape;
+use crate::testing::{Fault, planted};
 
 /// x·1 → x; x + 0 → x; f(2, 3) → 6; reshape(reshape(x)) → reshape(x); permute(permute(x)) → permute(x)
 ///
@@ -52,6 +53,7 @@ fn same(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<NodeId> {
     let kept = match node.op {
         Op::Binary(BinaryFn::Mul) if is(1, 1.0) => 0,
         Op::Binary(BinaryFn::Mul) if is(0, 1.0) => 1,
+        Op::Binary(BinaryFn::Mul) if is(1, 0.0) && planted(Fault::FoldZero) => 1,
         Op::Binary(BinaryFn::Div | BinaryFn::Pow) if is(1, 1.0) => 0,
         // x + 0 stays for floats: −0 + 0 is 0.
         Op::Binary(BinaryFn::Sub) if is(1, 0.0) => 0,
@@ -118,7 +120,11 @@ fn push_permute(new: &mut Graph, node: &GNode, axes: &AxisList, input: NodeId) -
     let Op::Permute(below) = &new.node(input).op else {
         return new.push(GNode { inputs: smallvec![input], ..node.clone() });
     };
-    let joined: AxisList = axes.iter().map(|&a| below[a]).collect();
+    let joined: AxisList = if planted(Fault::PermuteOrder) {
+        below.iter().map(|&a| axes[a]).collect()
+    } else {
+        axes.iter().map(|&a| below[a]).collect()
+    };
     let source = new.node(input).inputs[0];
     if joined.iter().enumerate().all(|(i, &a)| i == a) {
         return source;
