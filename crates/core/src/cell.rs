@@ -17,6 +17,7 @@ use crate::op::{Op, movement, source};
 use crate::origin::Origin;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, buffer_of};
+use crate::testing::{Fault, planted};
 
 /// One named value that assignments change.
 pub struct Cell {
@@ -281,7 +282,8 @@ pub(crate) fn pending() -> Vec<Arc<Cell>> {
     PENDING.with(|pending| {
         let mut pending = pending.borrow_mut();
         pending.retain(|cell| cell.state().pending.is_some());
-        pending.clone()
+        let known = pending.len() - usize::from(planted(Fault::LostEffect) && !pending.is_empty());
+        pending[..known].to_vec()
     })
 }
 

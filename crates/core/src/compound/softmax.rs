@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::op::{Backward, Grads, Saves, movement};
 use crate::region::Meta;
 use crate::tensor::Tensor;
-use crate::testing::{Fault, planted};
+use crate::testing::{self, planted};
 
 /// Over the last axis, y = exp(x − max) / Σ exp(x − max), or its logarithm. f16 and bf16 are computed in
 /// f32 and rounded once.
@@ -43,7 +43,10 @@ impl Compound for Softmax {
 
     /// softmax: y·(g − Σ g·y) ; log_softmax: g − exp(y)·Σ g
     fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
-        Some(smallvec![Some(call_one(SoftmaxGrad { log: self.log || planted(Fault::GradientOfSoftmax) }, &[&first_result(b), b.g()]))])
+        Some(smallvec![Some(call_one(
+            SoftmaxGrad { log: self.log || planted(testing::Fault::GradientOfSoftmax) },
+            &[&first_result(b), b.g()]
+        ))])
     }
 
     fn saves(&self) -> Saves {

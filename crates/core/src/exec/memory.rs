@@ -2,6 +2,7 @@
 
 use crate::exec::program::{Chain, Home, In, Out, Plain, Program, Slot, Work};
 use crate::shape::Shape;
+use crate::testing::{Fault, planted};
 
 /// Offsets are cache lines.
 const ALIGN: usize = 64;
@@ -66,6 +67,9 @@ fn lifetimes(program: &Program) -> Vec<Option<(usize, usize)>> {
         step.work.reads(&mut touch);
         step.work.writes(&mut touch);
     }
+    if planted(Fault::MemoryMap) {
+        alive.iter_mut().flatten().for_each(|span| span.1 = span.0);
+    }
     alive
 }
 
@@ -98,7 +102,9 @@ pub(crate) fn reuse_in_place(program: &mut Program) {
                     && *dtype == outs[o].dtype
                     && program.slots[slot.0 as usize].bytes == bytes;
                 let alone = others(chain, i).all(|other| other != *slot);
-                let dying = is_scratch(program, *slot) && is_scratch(program, out) && until[slot.0 as usize] == t;
+                let dying = is_scratch(program, *slot)
+                    && is_scratch(program, out)
+                    && (until[slot.0 as usize] == t || planted(Fault::InPlace));
                 let replaced = !is_scratch(program, *slot) && same_place(*slot);
                 whole && alone && (dying || replaced)
             });

@@ -14,6 +14,7 @@ use crate::exec::schedule::schedule;
 use crate::exec::view::View;
 use crate::op::{Arg, Op};
 use crate::shape::Shape;
+use crate::testing::{Fault, planted};
 
 /// Which results are written over a bound value: (output, input), the buffers of a step's parameters.
 pub(crate) type InPlace = [(usize, u32)];
@@ -296,7 +297,8 @@ impl Planner<'_> {
                 let mut builder = ChainBuilder::new(node.shape.clone());
                 builder.product(head, node.dtype);
                 members.iter().try_for_each(|&m| builder.member(self, m))?;
-                (self.output(last), Some(builder.finish(&[last])?))
+                let chain = builder.finish(&[last])?;
+                (self.output(last), (!planted(Fault::DroppedEpilogue)).then_some(chain))
             }
         };
         let (batch, m, a, b) = merge_batch(batch, m, a, b);

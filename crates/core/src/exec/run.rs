@@ -14,6 +14,7 @@ use crate::exec::view::View;
 use crate::op::{Mark, Op};
 use crate::region::counter_shift;
 use crate::shape::{Shape, Strides};
+use crate::testing::{self, planted};
 
 /// Where the outside values of a program are.
 #[derive(Clone, Copy, Debug)]
@@ -367,9 +368,10 @@ impl Machine<'_> {
                 (None, waste) => self.loc(waste.expect("memory for what nobody reads").slot),
             });
             let results: Few<Loc> = next.iter().copied().chain(rows).collect();
+            let step = if planted(testing::Fault::LoopCounter) { 0 } else { t };
             for ((arg, first), counter) in args.iter_mut().zip(&counters).zip(&l.counters) {
                 if *counter {
-                    *arg = Number::Int((first.as_i64() as u64).wrapping_add(counter_shift(t)) as i64);
+                    *arg = Number::Int((first.as_i64() as u64).wrapping_add(counter_shift(step)) as i64);
                 }
             }
             let frame = Frame { bound: &inside, results: &results, arena: self.loc(l.scratch) };

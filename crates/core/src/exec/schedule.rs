@@ -7,6 +7,7 @@ use crate::compound::Compound;
 use crate::exec::arena::{Class, Graph, NodeId, class};
 use crate::exec::fuse::Cluster;
 use crate::op::{Mark, Op};
+use crate::testing::{Fault, planted};
 use limpid_kernels::fused::BinaryFn;
 
 /// Clusters in order, and which of the wishes (output, its node, bound value to write it over) are granted.
@@ -31,7 +32,9 @@ pub(crate) fn schedule(
             && (!own || writes_where_it_reads(graph, &clusters[writer], node, bound))
             && before.iter().all(|&c| !edges.reaches(writer, c));
         if possible {
-            before.iter().for_each(|&c| edges.add(c, writer));
+            if !planted(Fault::EarlyWrite) {
+                before.iter().for_each(|&c| edges.add(c, writer));
+            }
             granted.push((output, bound));
         }
     }
@@ -57,7 +60,8 @@ impl Edges {
             let Some(c) = of[i] else { continue };
             edges.used[c] = true;
             edges.rank[c] = edges.rank[c].max(i as u32);
-            if may_fail(&node.op, node.dtype.is_float()) && !edges.fallible.contains(&c) {
+            let checks = may_fail(&node.op, node.dtype.is_float()) && !planted(Fault::UncheckedWrite);
+            if checks && !edges.fallible.contains(&c) {
                 edges.fallible.push(c);
             }
             for input in &node.inputs {

@@ -28,6 +28,7 @@ use crate::reference::Array;
 use crate::region::{Branch, Loop, Meta, Region};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::testing::{Fault, planted};
 
 /// A few axes.
 pub(crate) type AxisList = SmallVec<[usize; 6]>;
@@ -260,6 +261,7 @@ impl Op {
                 tag(21, *f as usize, axes.len(), 0);
                 key.extend(axes.iter().map(|&a| a as u64));
             }
+            Op::Scan { f, axis, .. } if planted(Fault::Key) => tag(22, *f as usize, *axis, 0),
             Op::Scan { f, axis, reverse } => tag(22, *f as usize, *axis, *reverse as usize),
             Op::Sort { axis, descending } => tag(23, *axis, *descending as usize, 0),
             Op::Dot => tag(24, 0, 0, 0),

@@ -8,6 +8,8 @@ mod sink;
 
 use crate::error::Result;
 use crate::exec::arena::Graph;
+use crate::exec::arena_text;
+use crate::testing::{counting_passes, pass_fired};
 
 /// A rewrite of a graph.
 type Pass = fn(&Graph) -> Result<Graph>;
@@ -26,7 +28,11 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[
 pub(crate) fn rewrite(graph: Graph, mut watch: impl FnMut(&str, &Graph)) -> Result<Graph> {
     let mut graph = graph.alive();
     for (name, pass) in PASSES {
+        let before = counting_passes().then(|| arena_text(&graph));
         graph = pass(&graph)?.alive();
+        if before.is_some_and(|before| before != arena_text(&graph)) {
+            pass_fired(name);
+        }
         watch(name, &graph);
     }
     Ok(graph)
