@@ -29,8 +29,16 @@ pub struct Origin {
     pub frame: Option<Arc<Frame>>,
 }
 
+/// What a thread records for now.
+#[derive(Debug)]
+struct Current {
+    frame: Option<Arc<Frame>>,
+    /// The line that nodes are recorded under instead of their caller's.
+    line: Option<&'static Location<'static>>,
+}
+
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Frame>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Current> = const { RefCell::new(Current { frame: None, line: None }) };
 }
 
 /// Source folders of the library's own crates: lines in them are no caller's lines.
@@ -56,7 +64,10 @@ impl Origin {
     /// The running module and the line `at`.
     #[inline]
     pub fn new(at: &'static Location<'static>) -> Origin {
-        Origin { at, frame: current() }
+        CURRENT.with(|current| {
+            let current = current.borrow();
+            Origin { at: current.line.unwrap_or(at), frame: current.frame.clone() }
+        })
     }
 
     /// The path of the running module; empty outside of any.
@@ -97,13 +108,13 @@ impl fmt::Display for Origin {
 
 /// The innermost running module of this thread.
 pub fn current() -> Option<Arc<Frame>> {
-    CURRENT.with(|current| current.borrow().clone())
+    CURRENT.with(|current| current.borrow().frame.clone())
 }
 
 /// Keeps a module's scope open; closing restores the one before.
 #[derive(Debug)]
 pub struct ScopeGuard {
-    previous: Option<Arc<Frame>>,
+    previous: Current,
 }
 
 /// Opens a scope: nodes recorded until the guard drops belong to this module.
@@ -115,19 +126,24 @@ pub fn enter(
 ) -> ScopeGuard {
     CURRENT.with(|current| {
         let mut current = current.borrow_mut();
-        let parent = current.take();
-        *current = Some(Arc::new(Frame { path, kind, made_at, called_at, parent: parent.clone() }));
-        ScopeGuard { previous: parent }
+        let parent = current.frame.clone();
+        let frame = Some(Arc::new(Frame { path, kind, made_at, called_at, parent }));
+        let line = current.line;
+        ScopeGuard { previous: std::mem::replace(&mut *current, Current { frame, line }) }
     })
 }
 
-/// Opens the scope of `origin` again: what a gradient rule records belongs to the node it is the rule of.
+/// Opens the scope of `origin` again: what a gradient rule records belongs to the module and the line of the node
+/// that it is the rule of.
 pub(crate) fn resume(origin: &Origin) -> ScopeGuard {
-    CURRENT.with(|current| ScopeGuard { previous: current.replace(origin.frame.clone()) })
+    CURRENT.with(|current| {
+        let resumed = Current { frame: origin.frame.clone(), line: Some(origin.at) };
+        ScopeGuard { previous: current.replace(resumed) }
+    })
 }
 
 impl Drop for ScopeGuard {
     fn drop(&mut self) {
-        CURRENT.with(|current| *current.borrow_mut() = self.previous.take());
+        CURRENT.with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut self.previous));
     }
 }

@@ -22,6 +22,9 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[
     ("sink", sink::sink),
     ("cse", cse::cse),
     ("legalize", legalize::legalize),
+    // What was copied may now be joined across its reshape.
+    ("sink", sink::sink),
+    ("legalize", legalize::legalize),
 ];
 
 /// The graph after all passes; `watch` sees the name of each and what it left.
