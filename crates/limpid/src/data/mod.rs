@@ -19,6 +19,8 @@ mod order;
 mod scale;
 mod split;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 pub use batches::Batches;
 pub use dataset::{Dataset, Task};

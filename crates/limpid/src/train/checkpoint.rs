@@ -187,8 +187,8 @@ impl Checkpoint {
             return Err(error.help("a folder that `limpid train` has written"));
         };
         let file = path.join("state.json");
-        let text = fs::read_to_string(&file)
-            .map_err(|error| file_error(limpid_io::Error::system(&file, "read", &error)))?;
+        let text =
+            fs::read_to_string(&file).map_err(|error| file_error(limpid_io::Error::system(&file, "read", &error)))?;
         let part = |name: &str| Ok(load(&path.join(format!("{name}.safetensors")))?.0);
         Ok(Checkpoint {
             state: State::parse(&file, &text)?,
@@ -240,9 +240,60 @@ fn encode(path: &Path, tensors: &Tensors, metadata: &Metadata) -> Result<Vec<u8>
         let dtype = dtype.ok_or_else(|| Error::new(format!("{name}: {} can not be saved", tensor.dtype())))?;
         parts.push((name, dtype, tensor.shape().to_vec(), tensor.to_bytes()?));
     }
-    let views: Vec<View> = parts
-        .iter()
-        .map(|(name, dtype, shape, bytes)| View { name, dtype: *dtype, shape, bytes })
-        .collect();
+    let views: Vec<View> =
+        parts.iter().map(|(name, dtype, shape, bytes)| View { name, dtype: *dtype, shape, bytes }).collect();
     safetensors::encode(path, &views, metadata).map_err(file_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checkpoint, Metadata, State, Tensor, list};
+
+    fn at(step: u64) -> Checkpoint {
+        let mut state = State::start(7, "avx2");
+        state.step = step;
+        state.lr = 0.1 + 0.2;
+        state.loss_sum = f64::NAN;
+        state.best = Some((3, 1.0 / 3.0));
+        state.rng = (u64::MAX, 5);
+        let weights = Tensor::from([[1.5f32, f32::MIN_POSITIVE / 2.0]]);
+        Checkpoint { state, model: vec![("0.weight".to_owned(), weights)], optimizer: Vec::new(), best: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written_to_the_bit_and_the_last_few_are_kept() {
+        let run = std::env::temp_dir().join(format!("limpid-checkpoint-{}", std::process::id()));
+        let error = Checkpoint::newest(&run).unwrap_err();
+        assert!(error.what().ends_with(": there is no checkpoint to resume from"), "{error}");
+        for step in [2, 10, 100, 1000] {
+            at(step).save(&run, &Metadata::new()).unwrap();
+        }
+        let steps: Vec<u64> = list(&run.join("checkpoints")).into_iter().map(|(step, _)| step).collect();
+        assert_eq!(steps, [10, 100, 1000]);
+        let (read, written) = (Checkpoint::newest(&run).unwrap(), at(1000));
+        assert_eq!(read.state.loss_sum.to_bits(), written.state.loss_sum.to_bits());
+        let comparable = |state: &State| State { loss_sum: 0.0, ..state.clone() };
+        assert_eq!(comparable(&read.state), comparable(&written.state));
+        assert_eq!(read.model[0].0, "0.weight");
+        assert_eq!(read.model[0].1.to_bytes().unwrap(), written.model[0].1.to_bytes().unwrap());
+        std::fs::remove_dir_all(&run).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_state_is_named() {
+        let run = std::env::temp_dir().join(format!("limpid-damaged-{}", std::process::id()));
+        let folder = at(1).save(&run, &Metadata::new()).unwrap();
+        let file = folder.join("state.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (damaged, expected) in [
+            (text.replace("\"step\"", "\"stop\""), "`step` is missing or no such value"),
+            (text.replace("\"seed\": 7", "\"seed\": -7"), "`seed` is missing or no such value"),
+            (text[..text.len() / 2].to_owned(), "no JSON: "),
+        ] {
+            std::fs::write(&file, damaged).unwrap();
+            let error = Checkpoint::newest(&run).unwrap_err();
+            assert!(error.what().starts_with(&format!("{}: {expected}", file.display())), "{error}");
+        }
+        std::fs::remove_dir_all(&run).unwrap();
+    }
 }

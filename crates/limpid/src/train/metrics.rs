@@ -112,11 +112,7 @@ impl Distance {
     /// 1 − Σ(ŷ − y)²/Σ(y − ȳ)²: 1 is perfect, 0 is as good as the mean. Where all y are the same it is 1 for a
     /// perfect prediction, else 0 (as scikit-learn's `r2_score`).
     pub fn r2(&self) -> f64 {
-        if self.spread > 0.0 {
-            1.0 - self.squared / self.spread
-        } else {
-            f64::from(self.squared == 0.0)
-        }
+        if self.spread > 0.0 { 1.0 - self.squared / self.spread } else { f64::from(self.squared == 0.0) }
     }
 }
 
@@ -147,7 +143,9 @@ impl Scores {
                 ("recall", confusion.mean_of(Confusion::recall)),
                 ("f1", confusion.mean_of(Confusion::f1)),
             ],
-            Scores::Numbers(distance) => vec![("mae", distance.mae()), ("rmse", distance.rmse()), ("r2", distance.r2())],
+            Scores::Numbers(distance) => {
+                vec![("mae", distance.mae()), ("rmse", distance.rmse()), ("r2", distance.r2())]
+            }
         }
     }
 }
