@@ -34,6 +34,35 @@ struct Unary64<'a> {
     y: &'a mut [::core::primitive::f64],
 }
 
+/// c₀ + c₁ x + c₂ x² + …
+#[inline(always)]
+fn horner32<A: Arch, const N: usize>(
+    x: ::core::primitive::f32,
+    c: [::core::primitive::f32; N],
+) -> ::core::primitive::f32 {
+    c[..N - 1].iter().rev().fold(c[N - 1], |sum, &c| A::fma32(sum, x, c))
+}
+
+/// c₀ + c₁ x + c₂ x² + …
+#[inline(always)]
+fn horner64<A: Arch, const N: usize>(
+    x: ::core::primitive::f64,
+    c: [::core::primitive::f64; N],
+) -> ::core::primitive::f64 {
+    c[..N - 1].iter().rev().fold(c[N - 1], |sum, &c| A::fma64(sum, x, c))
+}
+
+/// A loop without branches, then a second look at the few elements that it is not meant for.
+#[inline(always)]
+fn map_within<T: Copy>(x: &[T], y: &mut [T], within: impl Fn(T) -> bool, f: impl Fn(T) -> T, other: impl Fn(T) -> T) {
+    map(x, y, f);
+    if !x.iter().fold(true, |all, &x| all & within(x)) {
+        for (y, &x) in y.iter_mut().zip(x).filter(|&(_, &x)| !within(x)) {
+            *y = other(x);
+        }
+    }
+}
+
 /// One loop for each function, so that each vectorises by itself.
 #[inline(always)]
 fn map<T: Copy>(x: &[T], y: &mut [T], f: impl Fn(T) -> T) {
@@ -56,8 +85,20 @@ impl Job for Unary32<'_> {
             UnaryFn::Log => map(x, y, f32::log::<A>),
             UnaryFn::Log1p => map(x, y, f32::log1p::<A>),
             UnaryFn::Sqrt => map(x, y, |x| x.sqrt()),
-            UnaryFn::Sin => map(x, y, f32::sin::<A>),
-            UnaryFn::Cos => map(x, y, f32::cos::<A>),
+            UnaryFn::Sin => map_within(
+                x,
+                y,
+                |x| x.abs() <= f64::REDUCTION_LIMIT as ::core::primitive::f32,
+                f32::sin_small::<A>,
+                f32::sin::<A>,
+            ),
+            UnaryFn::Cos => map_within(
+                x,
+                y,
+                |x| x.abs() <= f64::REDUCTION_LIMIT as ::core::primitive::f32,
+                f32::cos_small::<A>,
+                f32::cos::<A>,
+            ),
             UnaryFn::Tanh => map(x, y, f32::tanh::<A>),
             UnaryFn::Erf => map(x, y, f32::erf::<A>),
             UnaryFn::Sigmoid => map(x, y, f32::sigmoid::<A>),
@@ -83,8 +124,8 @@ impl Job for Unary64<'_> {
             UnaryFn::Log => map(x, y, f64::log::<A>),
             UnaryFn::Log1p => map(x, y, f64::log1p::<A>),
             UnaryFn::Sqrt => map(x, y, |x| x.sqrt()),
-            UnaryFn::Sin => map(x, y, f64::sin::<A>),
-            UnaryFn::Cos => map(x, y, f64::cos::<A>),
+            UnaryFn::Sin => map_within(x, y, |x| x.abs() <= f64::REDUCTION_LIMIT, f64::sin_small::<A>, f64::sin::<A>),
+            UnaryFn::Cos => map_within(x, y, |x| x.abs() <= f64::REDUCTION_LIMIT, f64::cos_small::<A>, f64::cos::<A>),
             UnaryFn::Tanh => map(x, y, f64::tanh::<A>),
             UnaryFn::Erf => map(x, y, f64::erf::<A>),
             UnaryFn::Sigmoid => map(x, y, f64::sigmoid::<A>),
@@ -95,3 +136,6 @@ impl Job for Unary64<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

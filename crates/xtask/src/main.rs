@@ -1,0 +1,31 @@
+//! Development tasks, started by `cargo xtask TASK`.
+#![forbid(unsafe_code)]
+
+mod ulp;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+tasks:
+  ulp [--function F]   measure elementary functions of f32 on all 2^32 inputs and every instruction set;
+                       F is exp, expm1, log, log1p, sin, cos, tanh, erf or sigmoid
+                       (default: exp, log, tanh, erf and sigmoid)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["ulp"] => ulp::run(None),
+        ["ulp", "--function", name] => ulp::run(Some(name)),
+        _ => Err(USAGE.to_string()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
