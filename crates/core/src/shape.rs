@@ -3,8 +3,16 @@
 use smallvec::SmallVec;
 
 /// The sizes of a tensor, outermost first; `[]` is a scalar.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
+#[derive(PartialEq, Eq, Hash, Default)]
 pub struct Shape(SmallVec<[usize; 6]>);
+
+impl Clone for Shape {
+    /// One copy of memory; the derived one would go element by element, in the hottest place of recording.
+    #[inline]
+    fn clone(&self) -> Shape {
+        Shape(SmallVec::from_slice(&self.0))
+    }
+}
 
 /// Strides in elements, outermost first.
 pub type Strides = SmallVec<[isize; 6]>;
