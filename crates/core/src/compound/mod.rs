@@ -12,6 +12,7 @@ pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod softmax;
 
+use std::cell::Cell as StdCell;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -126,17 +127,34 @@ pub(crate) fn call_one(compound: impl Compound + 'static, inputs: &[&Tensor]) ->
     call_many(compound, inputs).swap_remove(0)
 }
 
+thread_local! {
+    static IN_BODY: StdCell<bool> = const { StdCell::new(false) };
+}
+
+/// Whether the body of a compound is being recorded in place of the call. Its numbers are functions of the
+/// compound's attributes and shapes, which are in the key: they belong to the structure.
+pub(crate) fn in_body() -> bool {
+    IN_BODY.get()
+}
+
+fn record_body(compound: &dyn Compound, metas: &[Meta]) -> Result<(Region, Vec<Tensor>)> {
+    let outside = IN_BODY.replace(true);
+    let recorded = Region::record(metas, |inputs| compound.body(inputs));
+    IN_BODY.set(outside);
+    recorded
+}
+
 /// The results of the body by the interpreter.
 pub(crate) fn reference(compound: &Arc<dyn Compound>, inputs: &[&Array], shift: u64) -> Result<Vec<Array>> {
     let metas: Vec<Meta> = inputs.iter().map(|a| (a.shape.clone(), a.dtype)).collect();
-    let (region, captured) = Region::record(&metas, |inputs| compound.body(inputs))?;
+    let (region, captured) = record_body(compound.as_ref(), &metas)?;
     debug_assert!(captured.is_empty(), "the body of {} takes values from outside", compound.name());
     region.reference(inputs, shift)
 }
 
 /// The body as a region, to be run in place of a kernel.
 pub(crate) fn body_region(compound: &dyn Compound, metas: &[Meta]) -> Result<Region> {
-    Region::record(metas, |inputs| compound.body(inputs)).map(|(region, _)| region)
+    record_body(compound, metas).map(|(region, _)| region)
 }
 
 /// One result of the node whose gradient is asked.

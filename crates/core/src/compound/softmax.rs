@@ -34,6 +34,9 @@ impl Compound for Softmax {
     }
 
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        if inputs[0].numel() == 0 {
+            return inputs.to_vec();
+        }
         let x = wide(&inputs[0]);
         let shifted = &x - x.amax_keepdim(-1).detach();
         let sum = shifted.exp().sum_keepdim(-1);

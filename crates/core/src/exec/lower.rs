@@ -41,11 +41,16 @@ pub(crate) fn kernel(p: &mut Planner<'_>, id: NodeId) -> Result<()> {
             }
             Ok(())
         }
-        Op::Write { axis, .. } => {
+        Op::Write { axis, start, fixed } => {
             let out = p.output(id);
             copy_base(p, node.inputs[0], out, node.source)?;
             let mut view = View::contiguous(&node.shape);
-            view.moving.push((node.args, view.strides[*axis]));
+            let stride = view.strides[*axis];
+            if *fixed {
+                view.offset += *start as isize * stride;
+            } else {
+                view.moving.push((node.args, stride));
+            }
             place(p, node.inputs[1], out, view, node.source)
         }
         Op::Scatter { .. } => {

@@ -51,9 +51,13 @@ impl View {
                     view.strides.iter_mut().for_each(|s| *s = 0);
                 }
             }
-            Op::Slice { axis, step, .. } => {
+            Op::Slice { axis, start, step, fixed } => {
                 let stride = self.strides[*axis];
-                view.moving.push((args, stride));
+                if *fixed {
+                    view.offset += *start as isize * stride;
+                } else {
+                    view.moving.push((args, stride));
+                }
                 if planted(Fault::SliceStart) && to[*axis] < from[*axis] && *step > 0 {
                     view.offset -= stride;
                 }

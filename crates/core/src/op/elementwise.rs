@@ -364,8 +364,9 @@ fn int_binary(f: BinaryFn, x: i64, y: i64, dtype: DType) -> Option<i64> {
 
 fn float_binary(f: BinaryFn, x: f64, y: f64, dtype: DType) -> Number {
     let truth = |t: bool| Number::Int(i64::from(t));
-    // The quotient is rounded to the type before it is cut to a whole number, as in a chain of operations.
-    let quotient = || Array::round(dtype, Number::Float(x / y)).as_f64();
+    // The quotient is rounded to the type that is computed in, f32 for the halves, before it is cut.
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let quotient = || Array::round(wide, Number::Float(x / y)).as_f64();
     Number::Float(match f {
         BinaryFn::Add => x + y,
         BinaryFn::Sub => x - y,

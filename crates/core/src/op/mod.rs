@@ -73,8 +73,9 @@ pub(crate) enum Op {
     Permute(AxisList),
     /// Axes of size 1 stretched to the node's shape.
     Broadcast,
-    /// y[i] = x[start + step·i] along `axis`; `start` is a number of the host.
-    Slice { axis: usize, start: i64, step: i64 },
+    /// y[i] = x[start + step·i] along `axis`; `start` is a number of the host, unless it is `fixed`: then it
+    /// belongs to the structure.
+    Slice { axis: usize, start: i64, step: i64, fixed: bool },
     /// y[lo + i·(interior+1)] = x[i] along `axis`, the second input elsewhere.
     Pad { axis: usize, lo: usize, interior: usize },
     /// The inputs one after the other along `axis`.
@@ -83,8 +84,9 @@ pub(crate) enum Op {
     Window { axis: usize, stride: usize, dilation: usize },
     /// The adjoint of `Window`: y[o·stride + k·dilation] += x[…, o, …, k].
     OverlapAdd { axis: usize, stride: usize, dilation: usize },
-    /// The first input with the second one written at `start` along `axis`; `start` is a number of the host.
-    Write { axis: usize, start: i64 },
+    /// The first input with the second one written at `start` along `axis`; `start` is a number of the host,
+    /// unless it is `fixed`.
+    Write { axis: usize, start: i64, fixed: bool },
 
     // ── reduce.rs ──
     /// Combines all elements along `axes`, which stay with size 1.
@@ -245,9 +247,9 @@ impl Op {
                 key.extend(axes.iter().map(|&a| a as u64));
             }
             Op::Broadcast => tag(14, 0, 0, 0),
-            Op::Slice { axis, step, .. } => {
-                tag(15, *axis, 0, 0);
-                key.push(*step as u64);
+            Op::Slice { axis, start, step, fixed } => {
+                tag(15, *axis, *fixed as usize, 0);
+                key.extend([*step as u64, if *fixed { *start as u64 } else { 0 }]);
             }
             Op::Pad { axis, lo, interior } => {
                 tag(16, *axis, 0, 0);
@@ -256,7 +258,10 @@ impl Op {
             Op::Concat { axis } => tag(17, *axis, 0, 0),
             Op::Window { axis, stride, dilation } => tag(18, *axis, *stride, *dilation),
             Op::OverlapAdd { axis, stride, dilation } => tag(19, *axis, *stride, *dilation),
-            Op::Write { axis, .. } => tag(20, *axis, 0, 0),
+            Op::Write { axis, start, fixed } => {
+                tag(20, *axis, *fixed as usize, 0);
+                key.push(if *fixed { *start as u64 } else { 0 });
+            }
             Op::Reduce { f, axes } => {
                 tag(21, *f as usize, axes.len(), 0);
                 key.extend(axes.iter().map(|&a| a as u64));
@@ -297,7 +302,9 @@ impl Op {
     pub(crate) fn host(&self, args: &mut Vec<Arg>) {
         match self {
             Op::Scalar(n) => args.push(Arg::Number(*n)),
-            Op::Slice { start, .. } | Op::Write { start, .. } => args.push(Arg::Number(Number::Int(*start))),
+            Op::Slice { start, fixed: false, .. } | Op::Write { start, fixed: false, .. } => {
+                args.push(Arg::Number(Number::Int(*start)));
+            }
             Op::Random { seed, counter } => {
                 args.push(Arg::Number(Number::Int(*seed as i64)));
                 args.push(Arg::Counter(*counter));
@@ -397,12 +404,12 @@ impl Op {
             Op::Reshape => movement::reshape_vjp(b),
             Op::Permute(axes) => movement::permute_vjp(axes, b),
             Op::Broadcast => movement::broadcast_vjp(b),
-            Op::Slice { axis, start, step } => movement::slice_vjp(*axis, *start, *step, b),
+            Op::Slice { axis, start, step, .. } => movement::slice_vjp(*axis, *start, *step, b),
             Op::Pad { axis, lo, interior } => movement::pad_vjp(*axis, *lo, *interior, b),
             Op::Concat { axis } => movement::concat_vjp(*axis, b),
             Op::Window { axis, stride, dilation } => movement::window_vjp(*axis, *stride, *dilation, b),
             Op::OverlapAdd { axis, stride, dilation } => movement::overlap_add_vjp(*axis, *stride, *dilation, b),
-            Op::Write { axis, start } => movement::write_vjp(*axis, *start, b),
+            Op::Write { axis, start, .. } => movement::write_vjp(*axis, *start, b),
             Op::Reduce { f, axes } => reduce::reduce_vjp(*f, axes, b),
             Op::Scan { f, axis, reverse } => reduce::scan_vjp(*f, *axis, *reverse, b),
             Op::Sort { axis, .. } => reduce::sort_vjp(*axis, b),
@@ -435,7 +442,9 @@ impl Op {
             Op::Reshape => one(Array { shape: shape.clone(), ..inputs[0].clone() }),
             Op::Permute(axes) => one(movement::permute_reference(axes, inputs[0], shape)),
             Op::Broadcast => one(movement::broadcast_reference(inputs[0], shape)),
-            Op::Slice { axis, start, step } => one(movement::slice_reference(*axis, *start, *step, inputs[0], shape)),
+            Op::Slice { axis, start, step, .. } => {
+                one(movement::slice_reference(*axis, *start, *step, inputs[0], shape))
+            }
             Op::Pad { axis, lo, interior } => one(movement::pad_reference(*axis, *lo, *interior, inputs, shape)),
             Op::Concat { axis } => one(movement::concat_reference(*axis, inputs, shape)),
             Op::Window { axis, stride, dilation } => {
@@ -444,7 +453,7 @@ impl Op {
             Op::OverlapAdd { axis, stride, dilation } => {
                 one(movement::overlap_add_reference(*axis, *stride, *dilation, inputs[0], shape))
             }
-            Op::Write { axis, start } => one(movement::write_reference(*axis, *start, inputs)),
+            Op::Write { axis, start, .. } => one(movement::write_reference(*axis, *start, inputs)),
             Op::Reduce { f, axes } => one(reduce::reduce_reference(*f, axes, inputs[0], shape)),
             Op::Scan { f, axis, reverse } => one(reduce::scan_reference(*f, *axis, *reverse, inputs[0])),
             Op::Sort { axis, descending } => Ok(reduce::sort_reference(*axis, *descending, inputs[0])),

@@ -60,7 +60,8 @@ pub(crate) fn slice(x: &Tensor, axis: usize, start: i64, step: i64, len: usize) 
     if start == 0 && step == 1 && len == x.shape()[axis] {
         return x.clone();
     }
-    Tensor::record(Op::Slice { axis, start, step }, &[x], x.shape().with(axis, len), x.dtype())
+    let fixed = crate::compound::in_body();
+    Tensor::record(Op::Slice { axis, start, step, fixed }, &[x], x.shape().with(axis, len), x.dtype())
 }
 
 /// y[lo + i·(interior+1)] = x[i] along `axis`, `fill` (shape `[]`) elsewhere; `len` is the new size.
@@ -108,7 +109,8 @@ pub(crate) fn overlap_add(x: &Tensor, axis: usize, len: usize, stride: usize, di
 #[track_caller]
 pub(crate) fn write(base: &Tensor, axis: usize, start: i64, value: &Tensor) -> Tensor {
     debug_assert!(start >= 0 && start as usize + value.shape()[axis] <= base.shape()[axis]);
-    Tensor::record(Op::Write { axis, start }, &[base, value], base.shape().clone(), base.dtype())
+    let fixed = crate::compound::in_body();
+    Tensor::record(Op::Write { axis, start, fixed }, &[base, value], base.shape().clone(), base.dtype())
 }
 
 pub(crate) fn reshape_vjp(b: &Backward<'_>) -> Grads {

@@ -23,10 +23,11 @@ pub(crate) fn constant(n: Number, dtype: DType) -> Tensor {
     Tensor::record(Op::Const(n), &[], Shape::scalar(), dtype)
 }
 
-/// A number of the host, shape `[]`.
+/// A number of the host, shape `[]`; of the structure in the body of a compound.
 #[track_caller]
 pub(crate) fn scalar(n: Number, dtype: DType) -> Tensor {
-    Tensor::record(Op::Scalar(n), &[], Shape::scalar(), dtype)
+    let op = if crate::compound::in_body() { Op::Const(n) } else { Op::Scalar(n) };
+    Tensor::record(op, &[], Shape::scalar(), dtype)
 }
 
 /// The index along `axis` at each element, i64.

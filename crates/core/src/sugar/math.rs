@@ -194,7 +194,7 @@ impl Tensor {
     /// log(sigmoid(x)) without overflow.
     #[track_caller]
     pub fn log_sigmoid(&self) -> Tensor {
-        -(-self).softplus()
+        -(-self.to_float()).softplus()
     }
 
     /// x limited to `min` … `max`. Torch's `clamp`: where min > max, max.

@@ -21,6 +21,7 @@ pub(crate) fn cse(graph: &Graph) -> Result<Graph> {
             Op::Random { .. } if planted(Fault::MergedDraws) => {}
             Op::Scalar(_) if planted(Fault::MergedScalars) => {}
             // Two draws, slices or scalars are one only when they are the same recorded node.
+            Op::Slice { fixed: true, .. } | Op::Write { fixed: true, .. } => {}
             Op::Scalar(_) | Op::Random { .. } | Op::Slice { .. } | Op::Write { .. } => key.push(u64::from(node.args)),
             Op::Call(_) | Op::Region(_) | Op::Loop(_) | Op::Branch(_) => key.push(u64::from(node.args)),
             _ => {}

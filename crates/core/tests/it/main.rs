@@ -1,0 +1,7 @@
+//! The engine against the reference interpreter, finite differences and itself.
+//!
+//! One binary, so that it links once. What is random is drawn from fixed seeds, which every failure prints;
+//! `LIMPID_SEED` draws others.
+
+mod operations;
+mod support;
