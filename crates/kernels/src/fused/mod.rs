@@ -9,6 +9,7 @@ mod convert;
 mod halves;
 mod instr;
 mod kernel;
+mod lanes;
 mod ops;
 mod philox;
 mod reduce;
@@ -85,7 +86,7 @@ const TILES_PER_TASK: usize = 16;
 const USUAL_RANK: usize = 8;
 
 /// Calls `f` with the dimensions in the order that walks the first output forwards, outermost first.
-fn with_order<R>(rank: usize, strides: Option<&[isize]>, f: impl FnOnce(&[usize]) -> R) -> R {
+fn with_order<R>(rank: usize, strides: Option<&[isize]>, f: impl FnOnce(&mut [usize]) -> R) -> R {
     let mut usual = [0; USUAL_RANK];
     let mut longer = Vec::new();
     let order = if rank <= USUAL_RANK {
@@ -189,5 +190,7 @@ pub fn run_segment(
     })
 }
 
+#[cfg(test)]
+mod reduce_tests;
 #[cfg(test)]
 mod tests;

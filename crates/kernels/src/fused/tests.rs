@@ -7,28 +7,28 @@ use crate::math;
 use half::{bf16, f16};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): reproducible test data.
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
 /// One element in the class of its type.
 #[derive(Clone, Copy, Debug)]
-enum Value {
+pub(super) enum Value {
     F32(f32),
     F64(f64),
     I64(i64),
@@ -48,16 +48,16 @@ impl Value {
         if let Value::F32(x) = self { x } else { panic!("{self:?} is not f32") }
     }
 
-    fn f64(self) -> f64 {
+    pub(super) fn f64(self) -> f64 {
         if let Value::F64(x) = self { x } else { panic!("{self:?} is not f64") }
     }
 
-    fn i64(self) -> i64 {
+    pub(super) fn i64(self) -> i64 {
         if let Value::I64(x) = self { x } else { panic!("{self:?} is not i64") }
     }
 }
 
-fn read(dtype: DType, bytes: &[u8], at: usize) -> Value {
+pub(super) fn read(dtype: DType, bytes: &[u8], at: usize) -> Value {
     let slice = Slice::new(dtype, bytes);
     match dtype {
         DType::Bool | DType::U8 => Value::I64(slice.get::<u8>()[at].into()),
@@ -84,7 +84,7 @@ fn write(dtype: DType, bytes: &mut [u8], at: usize, value: Value) {
 }
 
 /// Rounds or wraps a result to its type.
-fn fit(dtype: DType, value: Value) -> Value {
+pub(super) fn fit(dtype: DType, value: Value) -> Value {
     match (dtype, value) {
         (DType::F16, Value::F32(x)) => Value::F32(f16::from_f32(x).to_f32()),
         (DType::BF16, Value::F32(x)) => Value::F32(bf16::from_f32(x).to_f32()),
@@ -248,7 +248,7 @@ fn cast(from: Value, to: DType) -> Value {
 }
 
 /// One element of every register of a kernel, given one element of every input.
-fn interpret(isa: Isa, kernel: &Kernel, inputs: &[Value], args: &[Number]) -> Result<Vec<Value>, Fault> {
+pub(super) fn interpret(isa: Isa, kernel: &Kernel, inputs: &[Value], args: &[Number]) -> Result<Vec<Value>, Fault> {
     let mut values: Vec<Value> = Vec::new();
     for (i, instr) in kernel.instrs().iter().enumerate() {
         let dtype = kernel.dtype(i as Reg);
@@ -402,19 +402,19 @@ const SHAPES: [&[usize]; 18] = [
     &[17_000, 2],
 ];
 
-struct Case {
-    kernel: Kernel,
-    args: Vec<Number>,
-    dims: Vec<usize>,
+pub(super) struct Case {
+    pub(super) kernel: Kernel,
+    pub(super) args: Vec<Number>,
+    pub(super) dims: Vec<usize>,
     data: Vec<Option<Buffer>>,
     layouts: Vec<(usize, Vec<isize>, usize)>,
     sinks: Vec<(usize, Vec<isize>, usize)>,
     /// Per input: the output that it is in place of.
-    in_place: Vec<Option<usize>>,
+    pub(super) in_place: Vec<Option<usize>>,
     initial: Vec<Buffer>,
 }
 
-fn random_case(rng: &mut Rng, dims: &[usize]) -> Case {
+pub(super) fn random_case(rng: &mut Rng, dims: &[usize]) -> Case {
     let inputs: Vec<DType> = (0..1 + rng.below(4)).map(|_| rng.pick(&DType::ALL)).collect();
     let steps = rng.below(14);
     let (kernel, args) = random_kernel(rng, inputs.clone(), steps);
@@ -441,7 +441,7 @@ fn random_case(rng: &mut Rng, dims: &[usize]) -> Case {
 }
 
 impl Case {
-    fn sources(&self) -> Vec<Source<'_>> {
+    pub(super) fn sources(&self) -> Vec<Source<'_>> {
         (0..self.data.len())
             .map(|i| match (&self.data[i], self.in_place[i]) {
                 (_, Some(o)) => Source::Output(o),
@@ -458,7 +458,7 @@ impl Case {
             .collect()
     }
 
-    fn input_values(&self, flat: usize) -> Vec<Value> {
+    pub(super) fn input_values(&self, flat: usize) -> Vec<Value> {
         (0..self.data.len())
             .map(|i| {
                 let at = |layout: &(usize, Vec<isize>, usize)| {
