@@ -43,6 +43,125 @@ pub(super) fn load_index(isa: Isa, offset: i64, axes: &[Axis], start: usize, to:
     dispatch(isa, Index { offset, axes, start, to });
 }
 
+/// A piece of two dimensions of an operand: elements `offset + row · row_stride + column · column_stride`,
+/// which are numbered row by row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) offset: isize,
+    pub(super) row_stride: isize,
+    pub(super) column_stride: isize,
+}
+
+impl Block {
+    /// Calls `element(offset, number)` for each, along the shorter stride first: of a transposed operand
+    /// every cache line is then used up before the next.
+    #[inline(always)]
+    fn elements(self, mut element: impl FnMut(isize, usize)) {
+        let Block { rows, columns, offset, row_stride, column_stride } = self;
+        if row_stride.unsigned_abs() < column_stride.unsigned_abs() {
+            for column in 0..columns {
+                let first = offset + column as isize * column_stride;
+                (0..rows).for_each(|row| element(first + row as isize * row_stride, row * columns + column));
+            }
+        } else {
+            for row in 0..rows {
+                let first = offset + row as isize * row_stride;
+                (0..columns)
+                    .for_each(|column| element(first + column as isize * column_stride, row * columns + column));
+            }
+        }
+    }
+}
+
+/// Reads a block into a register.
+///
+/// # Safety
+/// As for [`load`]: all elements of the block must be valid to read, and `to` to write.
+pub(super) unsafe fn load_block(isa: Isa, dtype: DType, from: *const u8, block: Block, to: *mut u8) {
+    dispatch(isa, LoadBlock { dtype, from, block, to });
+}
+
+/// Writes a register to a block.
+///
+/// # Safety
+/// As for [`load_block`], with reading and writing exchanged.
+pub(super) unsafe fn store_block(isa: Isa, dtype: DType, from: *const u8, to: *mut u8, block: Block) {
+    dispatch(isa, StoreBlock { dtype, from, to, block });
+}
+
+/// Writes the index itself, plus `offset`, for each element of a block.
+pub(super) fn load_index_block(offset: i64, block: Block, to: &mut [i64]) {
+    block.elements(|at, i| to[i] = offset.wrapping_add(at as i64));
+}
+
+struct LoadBlock {
+    dtype: DType,
+    from: *const u8,
+    block: Block,
+    to: *mut u8,
+}
+
+impl LoadBlock {
+    #[inline(always)]
+    fn elements<S: Copy, D: Copy>(self, convert: impl Fn(S) -> D) {
+        let (from, to) = (self.from.cast::<S>(), self.to.cast::<D>());
+        // SAFETY: the caller of `load_block` promises that all elements may be read and written.
+        self.block.elements(|at, i| unsafe { *to.wrapping_add(i) = convert(*from.wrapping_offset(at)) });
+    }
+}
+
+impl Job for LoadBlock {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        match self.dtype {
+            DType::Bool | DType::U8 => self.elements(|x: u8| i64::from(x)),
+            DType::I32 => self.elements(|x: i32| i64::from(x)),
+            DType::I64 => self.elements(|x: i64| x),
+            DType::F16 => self.elements(from_f16),
+            DType::BF16 => self.elements(from_bf16),
+            DType::F32 => self.elements(|x: f32| x),
+            DType::F64 => self.elements(|x: f64| x),
+        }
+    }
+}
+
+struct StoreBlock {
+    dtype: DType,
+    from: *const u8,
+    to: *mut u8,
+    block: Block,
+}
+
+impl StoreBlock {
+    #[inline(always)]
+    fn elements<S: Copy, D: Copy>(self, convert: impl Fn(S) -> D) {
+        let (from, to) = (self.from.cast::<S>(), self.to.cast::<D>());
+        // SAFETY: the caller of `store_block` promises that all elements may be read and written.
+        self.block.elements(|at, i| unsafe { *to.wrapping_offset(at) = convert(*from.wrapping_add(i)) });
+    }
+}
+
+impl Job for StoreBlock {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        match self.dtype {
+            DType::Bool | DType::U8 => self.elements(|x: i64| x as u8),
+            DType::I32 => self.elements(|x: i64| x as i32),
+            DType::I64 => self.elements(|x: i64| x),
+            DType::F16 => self.elements(to_f16),
+            DType::BF16 => self.elements(to_bf16),
+            DType::F32 => self.elements(|x: f32| x),
+            DType::F64 => self.elements(|x: f64| x),
+        }
+    }
+}
+
 struct Load<'a> {
     dtype: DType,
     from: *const u8,

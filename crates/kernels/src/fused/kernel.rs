@@ -48,6 +48,8 @@ pub struct Kernel {
     pub(super) places: Vec<usize>,
     /// Bytes of the tile's memory.
     pub(super) bytes: usize,
+    /// Whether a register is used where only an element for each index will do, not one for all.
+    pub(super) wide: Vec<bool>,
 }
 
 impl Kernel {
@@ -69,7 +71,8 @@ impl Kernel {
             return Err(format!("output register {o} of {} instructions", instrs.len()));
         }
         let (places, bytes) = allocate(&instrs, &dtypes, &outputs);
-        Ok(Kernel { instrs, inputs, outputs, dtypes, places, bytes })
+        let wide = used_wide(&instrs, &outputs);
+        Ok(Kernel { instrs, inputs, outputs, dtypes, places, bytes, wide })
     }
 
     /// The type of register `r`. Panics when there is no such register.
@@ -154,6 +157,20 @@ fn result_type(instr: &Instr, inputs: &[DType], dtypes: &[DType]) -> Result<DTyp
             other => Err(format!("the index is {other}, not i64")),
         },
     }
+}
+
+/// Everywhere but as an operand of a binary function or a choice of a selection.
+fn used_wide(instrs: &[Instr], outputs: &[Reg]) -> Vec<bool> {
+    let mut wide = vec![false; instrs.len()];
+    outputs.iter().for_each(|&o| wide[usize::from(o)] = true);
+    for instr in instrs {
+        match *instr {
+            Instr::Binary { .. } => {}
+            Instr::Select { c, .. } => wide[usize::from(c)] = true,
+            _ => operands(instr).for_each(|r| wide[r] = true),
+        }
+    }
+    wide
 }
 
 /// Gives each register a place that no register alive at the same time has. A result never takes the

@@ -12,6 +12,7 @@ mod kernel;
 mod lanes;
 mod ops;
 mod philox;
+mod plan;
 mod reduce;
 mod tile;
 mod walk;
@@ -27,7 +28,8 @@ use crate::dtype::{DType, Number};
 use crate::isa::Isa;
 use crate::slice::{Slice, SliceMut};
 use kernel::TILE;
-use tile::{Bound, with_plan, with_scratch};
+use plan::with_plan;
+use tile::{Bound, Region, Scratch, with_scratch};
 
 /// What a kernel reads.
 #[derive(Clone, Copy, Debug)]
@@ -124,36 +126,46 @@ pub fn run(
         with_plan(|plan| {
             plan.add_inputs(kernel, dims, order, inputs);
             plan.add_outputs(kernel, dims, order, outputs);
+            let blocks = plan.blocks(dims, order, inputs, outputs);
             let bound = Bound { isa: cpu.isa, kernel, plan, args };
+            let pieces = blocks.map_or(total.div_ceil(TILE), |blocks| blocks.count);
             let failed = AtomicBool::new(false);
-            let tasks = total.div_ceil(TILE * TILES_PER_TASK);
             let task = |i: usize| {
-                let start = i * TILE * TILES_PER_TASK;
-                let end = total.min(start + TILE * TILES_PER_TASK);
-                if !failed.load(Ordering::Relaxed) && run_range(&bound, start, end).is_err() {
+                let first = i * TILES_PER_TASK;
+                let end = pieces.min(first + TILES_PER_TASK);
+                let done = with_scratch(|scratch| match blocks {
+                    None => run_line(&bound, scratch, first * TILE, total.min(end * TILE)),
+                    Some(blocks) => {
+                        bound.prepare(scratch, TILE, false);
+                        (first..end)
+                            .try_for_each(|number| run_region(&bound, scratch, Region::Block { blocks, number }))
+                    }
+                });
+                if done.is_err() {
                     failed.store(true, Ordering::Relaxed);
                 }
             };
-            if tasks == 1 {
-                task(0);
-            } else {
-                cpu.pool.run(tasks, &task);
+            match pieces.div_ceil(TILES_PER_TASK) {
+                1 => task(0),
+                tasks => cpu.pool.run(tasks, &task),
             }
             if failed.into_inner() { Err(Fault::DivisionByZero) } else { Ok(()) }
         })
     })
 }
 
-fn run_range(bound: &Bound, start: usize, end: usize) -> Result<(), Fault> {
-    with_scratch(|scratch| {
-        bound.prepare(scratch, TILE.min(end - start), true);
-        for at in (start..end).step_by(TILE) {
-            let len = TILE.min(end - at);
-            bound.compute(scratch, at, len)?;
-            bound.store(scratch, at, len);
-        }
-        Ok(())
-    })
+/// Runs elements `start .. end` in the order of the walk.
+fn run_line(bound: &Bound, scratch: &mut Scratch, start: usize, end: usize) -> Result<(), Fault> {
+    bound.prepare(scratch, TILE.min(end - start), true);
+    (start..end)
+        .step_by(TILE)
+        .try_for_each(|at| run_region(bound, scratch, Region::Line { start: at, len: TILE.min(end - at) }))
+}
+
+fn run_region(bound: &Bound, scratch: &mut Scratch, region: Region) -> Result<(), Fault> {
+    bound.compute(scratch, region)?;
+    bound.store(scratch, region);
+    Ok(())
 }
 
 /// Runs `kernel` in place on `segment`, which holds elements `start ..` of a contiguous array of shape
@@ -185,7 +197,7 @@ pub fn run_segment(
             // Where element 0 would be: only those of the segment are touched.
             let first = segment.as_mut_ptr().wrapping_sub(start);
             plan.add_contiguous_output(DType::F32, first.cast(), total.max(2));
-            run_range(&Bound { isa, kernel, plan, args }, start, end)
+            with_scratch(|scratch| run_line(&Bound { isa, kernel, plan, args }, scratch, start, end))
         })
     })
 }

@@ -53,10 +53,24 @@ fn map<T: Copy, U>(x: &[T], y: &mut [U], f: impl Fn(T) -> U) {
     y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
 }
 
+/// An operand: an element for each result, or one for all, which then needs no memory to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Arg<'a, T> {
+    Each(&'a [T]),
+    One(T),
+}
+
 #[inline(always)]
-fn zip<T: Copy, U>(a: &[T], b: &[T], y: &mut [U], f: impl Fn(T, T) -> U) {
-    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-        *y = f(a, b);
+fn zip<T: Copy, U: Copy>(a: Arg<T>, b: Arg<T>, y: &mut [U], f: impl Fn(T, T) -> U) {
+    match (a, b) {
+        (Arg::Each(a), Arg::Each(b)) => {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = f(a, b);
+            }
+        }
+        (Arg::Each(a), Arg::One(b)) => map(a, y, |a| f(a, b)),
+        (Arg::One(a), Arg::Each(b)) => map(b, y, |b| f(a, b)),
+        (Arg::One(a), Arg::One(b)) => y.fill(f(a, b)),
     }
 }
 
@@ -86,7 +100,7 @@ impl Job for UnaryI64<'_> {
 }
 
 /// y = f(a, b), elementwise, for one register class.
-pub(super) fn binary<'a, T>(isa: Isa, f: BinaryFn, a: &'a [T], b: &'a [T], y: &'a mut [T])
+pub(super) fn binary<'a, T>(isa: Isa, f: BinaryFn, a: Arg<'a, T>, b: Arg<'a, T>, y: &'a mut [T])
 where
     Binary<'a, T, T>: Job,
 {
@@ -94,14 +108,14 @@ where
 }
 
 /// y = a compared with b, as 0 or 1.
-pub(super) fn compare<T: Lane>(isa: Isa, f: BinaryFn, a: &[T], b: &[T], y: &mut [i64]) {
+pub(super) fn compare<T: Lane>(isa: Isa, f: BinaryFn, a: Arg<T>, b: Arg<T>, y: &mut [i64]) {
     dispatch(isa, Compare(Binary { f, a, b, y }));
 }
 
 pub(super) struct Binary<'a, T, U> {
     f: BinaryFn,
-    a: &'a [T],
-    b: &'a [T],
+    a: Arg<'a, T>,
+    b: Arg<'a, T>,
     y: &'a mut [U],
 }
 
@@ -277,19 +291,22 @@ fn pow_i64(a: i64, b: i64) -> i64 {
 }
 
 /// Whether any of them is 0.
-pub(super) fn has_zero(x: &[i64]) -> bool {
-    x.contains(&0)
+pub(super) fn has_zero(x: Arg<i64>) -> bool {
+    match x {
+        Arg::Each(x) => x.contains(&0),
+        Arg::One(x) => x == 0,
+    }
 }
 
 /// y = a where c is not 0, else b.
-pub(super) fn select<T: Copy>(isa: Isa, c: &[i64], a: &[T], b: &[T], y: &mut [T]) {
+pub(super) fn select<T: Copy>(isa: Isa, c: &[i64], a: Arg<T>, b: Arg<T>, y: &mut [T]) {
     dispatch(isa, Select { c, a, b, y });
 }
 
 struct Select<'a, T> {
     c: &'a [i64],
-    a: &'a [T],
-    b: &'a [T],
+    a: Arg<'a, T>,
+    b: Arg<'a, T>,
     y: &'a mut [T],
 }
 
@@ -298,8 +315,15 @@ impl<T: Copy> Job for Select<'_, T> {
 
     #[inline(always)]
     fn run<A: Arch>(self) {
-        for (((y, &c), &a), &b) in self.y.iter_mut().zip(self.c).zip(self.a).zip(self.b) {
-            *y = if c != 0 { a } else { b };
+        let Select { c, a, b, y } = self;
+        let pairs = y.iter_mut().zip(c);
+        match (a, b) {
+            (Arg::Each(a), Arg::Each(b)) => {
+                pairs.zip(a).zip(b).for_each(|(((y, &c), &a), &b)| *y = if c != 0 { a } else { b });
+            }
+            (Arg::Each(a), Arg::One(b)) => pairs.zip(a).for_each(|((y, &c), &a)| *y = if c != 0 { a } else { b }),
+            (Arg::One(a), Arg::Each(b)) => pairs.zip(b).for_each(|((y, &c), &b)| *y = if c != 0 { a } else { b }),
+            (Arg::One(a), Arg::One(b)) => pairs.for_each(|(y, &c)| *y = if c != 0 { a } else { b }),
         }
     }
 }

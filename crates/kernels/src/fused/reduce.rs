@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::instr::ReduceFn;
 use super::kernel::{Class, Kernel, TILE};
 use super::lanes::{Cascade, Reduced, combine, fold_rows};
-use super::tile::{Bound, Scratch, with_plan, with_scratch};
+use super::plan::with_plan;
+use super::tile::{Bound, Region, Scratch, with_scratch};
 use super::walk::Axis;
 use super::{Fault, Source, convert, lanes, ops, with_order};
 use crate::Cpu;
@@ -150,7 +151,7 @@ impl Call<'_> {
             let rows = TILE / length;
             self.units(bound, &mut parts, rows, UNIT / TILE, |scratch, i, part| {
                 let n = part.len() * length;
-                bound.compute(scratch, i * rows * length, n)?;
+                bound.compute(scratch, Region::Line { start: i * rows * length, len: n })?;
                 // SAFETY: T is the class of the output, and the tile's instructions have run.
                 fold_rows(isa, f, unsafe { bound.value::<T>(scratch, r, n) }, part);
                 Ok(())
@@ -166,7 +167,7 @@ impl Call<'_> {
             let mut count = 0;
             for at in (start..end).step_by(TILE) {
                 let n = TILE.min(end - at);
-                bound.compute(scratch, i / pieces * length + at, n)?;
+                bound.compute(scratch, Region::Line { start: i / pieces * length + at, len: n })?;
                 // SAFETY: as above.
                 fold_rows(isa, f, unsafe { bound.value::<T>(scratch, r, n) }, &mut sums[count..][..1]);
                 count += 1;
@@ -206,7 +207,7 @@ impl Call<'_> {
             let step = if blocks == 1 { (TILE / wide).max(1) * group } else { 1 };
             for row in (first..end).step_by(step) {
                 let n = columns * step.min(end - row);
-                bound.compute(scratch, row * kept + column, n)?;
+                bound.compute(scratch, Region::Line { start: row * kept + column, len: n })?;
                 // SAFETY: T is the class of the output, and the tile's instructions have run.
                 for x in unsafe { bound.value::<T>(scratch, r, n) }.chunks(wide) {
                     lanes::accumulate(isa, f, x, &mut block);

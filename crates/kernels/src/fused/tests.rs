@@ -164,7 +164,7 @@ fn binary(isa: Isa, f: BinaryFn, a: Value, b: Value) -> Result<Value, Fault> {
             RemTrunc => x % y,
             _ => {
                 let mut out = [0.0];
-                ops::binary(isa, f, &[x], &[y], &mut out);
+                ops::binary(isa, f, ops::Arg::Each(&[x]), ops::Arg::Each(&[y]), &mut out);
                 out[0]
             }
         })),
@@ -183,7 +183,7 @@ fn binary(isa: Isa, f: BinaryFn, a: Value, b: Value) -> Result<Value, Fault> {
             RemTrunc => x % y,
             _ => {
                 let mut out = [0.0];
-                ops::binary(isa, f, &[x], &[y], &mut out);
+                ops::binary(isa, f, ops::Arg::Each(&[x]), ops::Arg::Each(&[y]), &mut out);
                 out[0]
             }
         })),

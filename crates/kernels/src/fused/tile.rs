@@ -4,122 +4,20 @@ use std::cell::Cell;
 
 use super::instr::{Instr, UnaryFn};
 use super::kernel::{Class, Kernel, TILE, operands};
-use super::walk::{Axis, collapse, is_distinct, reach};
-use super::{Fault, Sink, Source, convert, ops};
+use super::ops::Arg;
+use super::plan::{Blocks, Operand, Place, Plan};
+use super::{Fault, convert, ops};
 use crate::dtype::{DType, Element, Number};
 use crate::isa::Isa;
 use crate::math;
 
-/// A source or sink, checked: where its elements lie.
+/// A piece of the index space, at most a tile.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operand {
-    place: Place,
-    dtype: DType,
-    /// Which of the plan's axes are its own.
-    axes: (usize, usize),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// Address of the first element.
-    Memory(*mut u8),
-    /// The index itself.
-    Index(i64),
-    /// Where output `n` lies.
-    Output(usize),
-}
-
-/// What a run needs to know of its operands. Lives in a thread's storage between runs, so that a run
-/// allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    axes: Vec<Axis>,
-    inputs: Vec<Operand>,
-    outputs: Vec<Operand>,
-}
-
-impl Plan {
-    fn push_axes(&mut self, dims: &[usize], strides: &[isize], order: &[usize]) -> (usize, usize) {
-        let start = self.axes.len();
-        collapse(order.iter().map(|&d| (dims[d], strides[d])), &mut self.axes);
-        (start, self.axes.len())
-    }
-
-    /// Checks the inputs against the kernel and the memory that they name. The index space is `dims`
-    /// walked in `order`, outermost first, and has at least one element.
-    pub(super) fn add_inputs(&mut self, kernel: &Kernel, dims: &[usize], order: &[usize], inputs: &[Source]) {
-        assert_eq!(inputs.len(), kernel.inputs.len(), "number of inputs");
-        for (i, (source, &dtype)) in inputs.iter().zip(&kernel.inputs).enumerate() {
-            let operand = match *source {
-                Source::Data { ref data, offset, strides } => {
-                    assert_eq!(data.dtype(), dtype, "type of input {i}");
-                    check_bounds(dims, strides, offset, data.len());
-                    let first = data.bytes().as_ptr().wrapping_add(offset * dtype.size());
-                    let axes = self.push_axes(dims, strides, order);
-                    Operand { place: Place::Memory(first.cast_mut()), dtype, axes }
-                }
-                Source::Index { offset, strides } => {
-                    assert_eq!(dtype, DType::I64, "type of input {i}, an index");
-                    assert_eq!(strides.len(), dims.len(), "strides of input {i}");
-                    let axes = self.push_axes(dims, strides, order);
-                    Operand { place: Place::Index(offset), dtype, axes }
-                }
-                Source::Output(n) => {
-                    assert_eq!(kernel.dtype(kernel.outputs[n]), dtype, "type of input {i}, in place");
-                    Operand { place: Place::Output(n), dtype, axes: (0, 0) }
-                }
-            };
-            self.inputs.push(operand);
-        }
-    }
-
-    /// Checks the outputs, as [`Plan::add_inputs`] does, and that they have a place for every element.
-    pub(super) fn add_outputs(&mut self, kernel: &Kernel, dims: &[usize], order: &[usize], outputs: &mut [Sink]) {
-        assert_eq!(outputs.len(), kernel.outputs.len(), "number of outputs");
-        for (o, sink) in outputs.iter_mut().enumerate() {
-            let dtype = kernel.dtype(kernel.outputs[o]);
-            assert_eq!(sink.data.dtype(), dtype, "type of output {o}");
-            check_bounds(dims, sink.strides, sink.offset, sink.data.len());
-            assert!(is_distinct(dims, sink.strides), "output {o}: several elements in one place");
-            let first = sink.data.bytes().as_mut_ptr().wrapping_add(sink.offset * dtype.size());
-            let axes = self.push_axes(dims, sink.strides, order);
-            self.outputs.push(Operand { place: Place::Memory(first), dtype, axes });
-        }
-    }
-
-    /// Adds an output that is contiguous from `first` on.
-    pub(super) fn add_contiguous_output(&mut self, dtype: DType, first: *mut u8, len: usize) {
-        let start = self.axes.len();
-        collapse([(len, 1)].into_iter(), &mut self.axes);
-        self.outputs.push(Operand { place: Place::Memory(first), dtype, axes: (start, self.axes.len()) });
-    }
-
-    fn axes(&self, operand: &Operand) -> &[Axis] {
-        &self.axes[operand.axes.0..operand.axes.1]
-    }
-
-    /// Address of the elements from `start` on, when they lie side by side as registers hold them.
-    fn direct(&self, operand: &Operand) -> Option<*mut u8> {
-        let contiguous = matches!(self.axes(operand), [] | [Axis { stride: 1, .. }]);
-        match operand.place {
-            Place::Memory(first) if contiguous && Class::is_native(operand.dtype) => Some(first),
-            _ => None,
-        }
-    }
-
-    fn clear(&mut self) {
-        self.axes.clear();
-        self.inputs.clear();
-        self.outputs.clear();
-    }
-}
-
-fn check_bounds(dims: &[usize], strides: &[isize], offset: usize, len: usize) {
-    assert_eq!(dims.len(), strides.len(), "one stride for each dimension");
-    let inside = reach(dims, strides).is_some_and(|(low, high)| {
-        offset.checked_add_signed(low).is_some() && offset.checked_add_signed(high).is_some_and(|end| end < len)
-    });
-    assert!(inside, "{dims:?} with strides {strides:?} from {offset} reaches outside {len} elements");
+pub(super) enum Region {
+    /// Elements `start .. start + len` in the order of the walk.
+    Line { start: usize, len: usize },
+    /// A block of two dimensions.
+    Block { blocks: Blocks, number: usize },
 }
 
 #[derive(Clone, Copy)]
@@ -134,20 +32,12 @@ pub(super) struct Scratch {
     homes: Vec<(*mut u8, usize)>,
     /// Where each register of the current tile lies.
     values: Vec<*mut u8>,
+    /// Whether a register has one element for all indices.
+    single: Vec<bool>,
 }
 
 thread_local! {
-    static PLAN: Cell<Plan> = Cell::default();
     static SCRATCH: Cell<Scratch> = Cell::default();
-}
-
-/// Lends this thread's plan, empty.
-pub(super) fn with_plan<R>(f: impl FnOnce(&mut Plan) -> R) -> R {
-    let mut plan = PLAN.take();
-    plan.clear();
-    let result = f(&mut plan);
-    PLAN.set(plan);
-    result
 }
 
 /// Lends this thread's registers.
@@ -214,6 +104,12 @@ impl Bound<'_> {
         scratch.homes.extend(kernel.places.iter().map(|&place| (base.wrapping_add(place), 0)));
         scratch.values.clear();
         scratch.values.resize(kernel.instrs.len(), std::ptr::null_mut());
+        scratch.single.clear();
+        scratch.single.extend(kernel.instrs.iter().zip(&kernel.wide).map(|(instr, wide)| match *instr {
+            Instr::Scalar { .. } => !wide,
+            Instr::Load { input } => !wide && plan.is_single(usize::from(input)),
+            _ => false,
+        }));
 
         for (o, operand) in plan.outputs.iter().enumerate().filter(|_| direct) {
             let r = usize::from(kernel.outputs[o]);
@@ -230,6 +126,7 @@ impl Bound<'_> {
         for (i, instr) in kernel.instrs.iter().enumerate() {
             if let Instr::Scalar { arg, dtype } = *instr {
                 let (home, n) = (scratch.homes[i].0, self.args[usize::from(arg)]);
+                let len = if scratch.single[i] { 1 } else { len };
                 // SAFETY: the register's own place, which has room for a tile.
                 match Class::of(dtype) {
                     Class::F32 => unsafe { fill(home, len, float_number(dtype, n)) },
@@ -242,28 +139,42 @@ impl Bound<'_> {
         }
     }
 
-    /// Runs the instructions for elements `start .. start + len`, at most a tile.
-    pub(super) fn compute(&self, scratch: &mut Scratch, start: usize, len: usize) -> Result<(), Fault> {
+    /// Runs the instructions for a region. Returns its number of elements.
+    pub(super) fn compute(&self, scratch: &mut Scratch, region: Region) -> Result<usize, Fault> {
+        let (start, len) = match region {
+            Region::Line { start, len } => (start, len),
+            Region::Block { blocks, number } => {
+                let block = self.plan.block(&blocks, number, 0);
+                (0, block.rows * block.columns)
+            }
+        };
         debug_assert!(len <= TILE);
         for i in 0..self.kernel.instrs.len() {
             let (home, step) = scratch.homes[i];
             scratch.values[i] = home.wrapping_add(start * step);
-            self.step(scratch, i, start, len)?;
+            self.step(scratch, i, region, len)?;
         }
-        Ok(())
+        Ok(len)
     }
 
-    /// Stores the outputs of elements `start .. start + len` that are not where they belong yet.
-    pub(super) fn store(&self, scratch: &Scratch, start: usize, len: usize) {
-        for (operand, &r) in self.plan.outputs.iter().zip(&self.kernel.outputs) {
+    /// Stores the outputs of a region that are not where they belong yet.
+    pub(super) fn store(&self, scratch: &Scratch, region: Region) {
+        for (o, (operand, &r)) in self.plan.outputs.iter().zip(&self.kernel.outputs).enumerate() {
             let Place::Memory(to) = operand.place else { unreachable!("an output is memory") };
             let from = scratch.values[usize::from(r)];
-            if from == to.wrapping_add(start * operand.dtype.size()) {
-                continue;
+            match region {
+                Region::Line { start, .. } if from == to.wrapping_add(start * operand.dtype.size()) => {}
+                // SAFETY: the register holds the region's elements, and the output's bounds were checked. A
+                // register that lies in an output's memory lies in that of another, or is the one above.
+                Region::Line { start, len } => unsafe {
+                    convert::store(self.isa, operand.dtype, from, to, self.plan.axes(operand), start, len);
+                },
+                Region::Block { blocks, number } => {
+                    let block = self.plan.block(&blocks, number, self.plan.inputs.len() + o);
+                    // SAFETY: as above; no register lies in an output's memory when the walk is in blocks.
+                    unsafe { convert::store_block(self.isa, operand.dtype, from, to, block) };
+                }
             }
-            // SAFETY: the register holds `len` elements, and the output's bounds were checked. A register
-            // that lies in an output's memory lies in that of another output, or is the one skipped above.
-            unsafe { convert::store(self.isa, operand.dtype, from, to, self.plan.axes(operand), start, len) };
         }
     }
 
@@ -279,34 +190,55 @@ impl Bound<'_> {
         unsafe { std::slice::from_raw_parts(scratch.values[r].cast(), len) }
     }
 
-    fn load(&self, scratch: &mut Scratch, i: usize, input: usize, start: usize, len: usize) {
+    fn load(&self, scratch: &mut Scratch, i: usize, input: usize, region: Region) {
         let operand = &self.plan.inputs[input];
-        let to = scratch.values[i];
-        let source = match operand.place {
-            Place::Output(n) => &self.plan.outputs[n],
-            _ => operand,
+        let (source, number) = match operand.place {
+            Place::Output(n) => (&self.plan.outputs[n], self.plan.inputs.len() + n),
+            _ => (operand, input),
         };
-        match (source.place, self.plan.direct(operand)) {
-            // Read where it lies. Not in place: what is read would be overwritten while it is borrowed.
-            (_, Some(first)) => scratch.values[i] = first.wrapping_add(start * operand.dtype.size()),
-            (Place::Memory(from), None) => {
-                // SAFETY: bounds were checked; `to` is the register's place in the tile's memory.
-                unsafe { convert::load(self.isa, operand.dtype, from, self.plan.axes(source), start, len, to) };
+        match region {
+            _ if scratch.single[i] => self.load_line(scratch, i, source, 0, 1),
+            Region::Line { start, len } => match self.plan.direct(operand) {
+                // Read where it lies. Not in place: what is read would be overwritten while it is borrowed.
+                Some(first) => scratch.values[i] = first.wrapping_add(start * operand.dtype.size()),
+                None => self.load_line(scratch, i, source, start, len),
+            },
+            Region::Block { blocks, number: at } => {
+                let (block, to) = (self.plan.block(&blocks, at, number), scratch.values[i]);
+                match source.place {
+                    // SAFETY: bounds were checked; `to` is the register's place in the tile's memory.
+                    Place::Memory(from) => unsafe { convert::load_block(self.isa, source.dtype, from, block, to) },
+                    Place::Index(offset) => {
+                        let len = block.rows * block.columns;
+                        // SAFETY: the register's place, with room for a tile of i64.
+                        let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<i64>(), len) };
+                        convert::load_index_block(offset, block, to);
+                    }
+                    Place::Output(_) => unreachable!("outputs are memory"),
+                }
             }
-            (Place::Index(offset), None) => {
+        }
+    }
+
+    fn load_line(&self, scratch: &mut Scratch, i: usize, source: &Operand, start: usize, len: usize) {
+        let (to, axes) = (scratch.values[i], self.plan.axes(source));
+        match source.place {
+            // SAFETY: bounds were checked; `to` is the register's place in the tile's memory.
+            Place::Memory(from) => unsafe { convert::load(self.isa, source.dtype, from, axes, start, len, to) },
+            Place::Index(offset) => {
                 // SAFETY: the register's place, with room for a tile of i64.
                 let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<i64>(), len) };
-                convert::load_index(self.isa, offset, self.plan.axes(source), start, to);
+                convert::load_index(self.isa, offset, axes, start, to);
             }
-            (Place::Output(_), None) => unreachable!("outputs are memory"),
+            Place::Output(_) => unreachable!("outputs are memory"),
         }
     }
 
     /// Runs instruction `i`.
-    fn step(&self, scratch: &mut Scratch, i: usize, start: usize, len: usize) -> Result<(), Fault> {
+    fn step(&self, scratch: &mut Scratch, i: usize, region: Region, len: usize) -> Result<(), Fault> {
         let (isa, instr, dtype) = (self.isa, &self.kernel.instrs[i], self.kernel.dtypes[i]);
         if let Instr::Load { input } = *instr {
-            self.load(scratch, i, usize::from(input), start, len);
+            self.load(scratch, i, usize::from(input), region);
             return Ok(());
         }
         if matches!(instr, Instr::Scalar { .. }) {
@@ -330,32 +262,38 @@ impl Bound<'_> {
         let f64_of = |r: u16| unsafe { self.value::<f64>(scratch, usize::from(r), len) };
         // SAFETY: as above.
         let i64_of = |r: u16| unsafe { self.value::<i64>(scratch, usize::from(r), len) };
+        let f32_arg =
+            |r: u16| if scratch.single[usize::from(r)] { Arg::One(f32_of(r)[0]) } else { Arg::Each(f32_of(r)) };
+        let f64_arg =
+            |r: u16| if scratch.single[usize::from(r)] { Arg::One(f64_of(r)[0]) } else { Arg::Each(f64_of(r)) };
+        let i64_arg =
+            |r: u16| if scratch.single[usize::from(r)] { Arg::One(i64_of(r)[0]) } else { Arg::Each(i64_of(r)) };
 
         match (*instr, first) {
             (Instr::Unary { f, a }, Some(Class::F32)) => math::unary_f32(isa, f, f32_of(a), f32s),
             (Instr::Unary { f, a }, Some(Class::F64)) => math::unary_f64(isa, f, f64_of(a), f64s),
             (Instr::Unary { f, a }, _) => ops::unary_i64(isa, f, i64_of(a), i64s),
             (Instr::Binary { f, a, b }, Some(Class::F32)) if f.is_comparison() => {
-                ops::compare(isa, f, f32_of(a), f32_of(b), i64s);
+                ops::compare(isa, f, f32_arg(a), f32_arg(b), i64s);
             }
             (Instr::Binary { f, a, b }, Some(Class::F64)) if f.is_comparison() => {
-                ops::compare(isa, f, f64_of(a), f64_of(b), i64s);
+                ops::compare(isa, f, f64_arg(a), f64_arg(b), i64s);
             }
             (Instr::Binary { f, a, b }, _) if f.is_comparison() => {
-                ops::compare(isa, f, i64_of(a), i64_of(b), i64s);
+                ops::compare(isa, f, i64_arg(a), i64_arg(b), i64s);
             }
-            (Instr::Binary { f, a, b }, Some(Class::F32)) => ops::binary(isa, f, f32_of(a), f32_of(b), f32s),
-            (Instr::Binary { f, a, b }, Some(Class::F64)) => ops::binary(isa, f, f64_of(a), f64_of(b), f64s),
+            (Instr::Binary { f, a, b }, Some(Class::F32)) => ops::binary(isa, f, f32_arg(a), f32_arg(b), f32s),
+            (Instr::Binary { f, a, b }, Some(Class::F64)) => ops::binary(isa, f, f64_arg(a), f64_arg(b), f64s),
             (Instr::Binary { f, a, b }, _) => {
-                if f.divides() && ops::has_zero(i64_of(b)) {
+                if f.divides() && ops::has_zero(i64_arg(b)) {
                     return Err(Fault::DivisionByZero);
                 }
-                ops::binary(isa, f, i64_of(a), i64_of(b), i64s);
+                ops::binary(isa, f, i64_arg(a), i64_arg(b), i64s);
             }
             (Instr::Select { c, a, b }, _) => match Class::of(dtype) {
-                Class::F32 => ops::select(isa, i64_of(c), f32_of(a), f32_of(b), f32s),
-                Class::F64 => ops::select(isa, i64_of(c), f64_of(a), f64_of(b), f64s),
-                Class::I64 => ops::select(isa, i64_of(c), i64_of(a), i64_of(b), i64s),
+                Class::F32 => ops::select(isa, i64_of(c), f32_arg(a), f32_arg(b), f32s),
+                Class::F64 => ops::select(isa, i64_of(c), f64_arg(a), f64_arg(b), f64s),
+                Class::I64 => ops::select(isa, i64_of(c), i64_arg(a), i64_arg(b), i64s),
             },
             (Instr::Cast { a, .. }, Some(from)) => match (from, Class::of(dtype), dtype) {
                 (Class::F32, Class::F32, _) => f32s.copy_from_slice(f32_of(a)),
