@@ -125,11 +125,11 @@ impl Net {
         match self {
             Net::Xor => {
                 let mut sgd = SGD::new(model).lr(0.1);
-                Box::new(move |loss| sgd.step(loss))
+                Box::new(move |loss| sgd.step(loss).map(|loss| (*loss).clone()))
             }
             Net::Mlp => {
                 let mut adam = Adam::new(model).lr(1e-3);
-                Box::new(move |loss| adam.step(loss))
+                Box::new(move |loss| adam.step(loss).map(|loss| (*loss).clone()))
             }
         }
     }

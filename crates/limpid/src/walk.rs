@@ -1,0 +1,178 @@
+//! One way through a module tree, on which everything that asks about modules is built.
+
+use std::sync::Arc;
+
+use crate::module::{Module, Visitor};
+use crate::param::{Buffer, Parameter};
+use crate::site::{Mode, Site};
+
+/// What a walk meets.
+pub(crate) enum Item<'a> {
+    /// A module, before what is in it.
+    Module(&'a dyn Head),
+    Site(&'a Site),
+    Mode(&'a Mode),
+    Parameter(&'a Parameter),
+    Buffer(&'a Buffer),
+}
+
+/// What a walk says of a module. A trait of its own: if it were `dyn Module`, walking a module of unknown size would
+/// need a module around it, and that one again.
+pub(crate) trait Head {
+    fn kind(&self) -> &'static str;
+}
+
+struct Of<'a, M: ?Sized>(&'a M);
+
+impl<M: Module + ?Sized> Head for Of<'_, M> {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+}
+
+/// Meets `root` and all below it with their paths, in torch's order: of each module its parameters first,
+/// then its buffers, then its children.
+pub(crate) fn walk<M: Module + ?Sized>(root: &M, f: &mut dyn FnMut(&str, Item<'_>)) {
+    let mut path = String::new();
+    descend(root, &mut path, f);
+}
+
+fn descend<M: Module + ?Sized>(module: &M, path: &mut String, f: &mut dyn FnMut(&str, Item<'_>)) {
+    f(path, Item::Module(&Of(module)));
+    if let Some(site) = module.site() {
+        f(path, Item::Site(site));
+    }
+    passes(path, f, &|visitor| module.visit(visitor));
+}
+
+fn passes(path: &mut String, f: &mut dyn FnMut(&str, Item<'_>), visit: &dyn Fn(&mut dyn Visitor)) {
+    for pass in [Pass::Parameters, Pass::Buffers, Pass::Children] {
+        visit(&mut Walker { path, pass, f });
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    Parameters,
+    Buffers,
+    Children,
+}
+
+struct Walker<'a> {
+    path: &'a mut String,
+    pass: Pass,
+    f: &'a mut dyn FnMut(&str, Item<'_>),
+}
+
+impl Walker<'_> {
+    /// Runs `inside` with the path of the child `name`.
+    fn at(&mut self, name: &str, inside: impl FnOnce(&mut String, &mut dyn FnMut(&str, Item<'_>))) {
+        let length = self.path.len();
+        push(self.path, name);
+        inside(self.path, self.f);
+        self.path.truncate(length);
+    }
+}
+
+/// Appends a part to a path.
+pub(crate) fn push(path: &mut String, name: &str) {
+    if !path.is_empty() && !name.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+impl Visitor for Walker<'_> {
+    fn parameter(&mut self, name: &str, parameter: &Parameter) {
+        if self.pass == Pass::Parameters {
+            self.at(name, |path, f| f(path, Item::Parameter(parameter)));
+        }
+    }
+    fn buffer(&mut self, name: &str, buffer: &Buffer) {
+        if self.pass == Pass::Buffers {
+            self.at(name, |path, f| f(path, Item::Buffer(buffer)));
+        }
+    }
+    fn site(&mut self, site: &Site) {
+        if self.pass == Pass::Parameters {
+            (self.f)(self.path, Item::Site(site));
+        }
+    }
+    fn mode(&mut self, mode: &Mode) {
+        if self.pass == Pass::Parameters {
+            (self.f)(self.path, Item::Mode(mode));
+        }
+    }
+    fn module(&mut self, name: &str, module: &dyn Module) {
+        if self.pass == Pass::Children {
+            self.at(name, |path, f| descend(module, path, f));
+        }
+    }
+    fn group(&mut self, name: &str, _kind: &'static str, visit: &dyn Fn(&mut dyn Visitor)) {
+        if self.pass == Pass::Children {
+            self.at(name, |path, f| passes(path, f, visit));
+        }
+    }
+}
+
+/// The path of a module without a site: that of the first site in it, without the way from here to there.
+/// Where that site does not know its path, or knows one from a smaller root, all is named from here. `None`
+/// where there is no site.
+pub(crate) fn first_site<M: Module + ?Sized>(module: &M) -> Option<Arc<str>> {
+    let mut finder = Finder { relative: String::new(), found: None };
+    module.visit(&mut finder);
+    let known = finder.found?;
+    let relative = finder.relative.as_str();
+    let head = known.as_deref().and_then(|path| path.strip_suffix(relative));
+    match head {
+        Some("") => Some("".into()),
+        // A site of the module's own: nothing is between.
+        Some(head) if relative.is_empty() => Some(head.into()),
+        Some(head) if head.ends_with('.') => Some(head[..head.len() - 1].into()),
+        _ => {
+            crate::site::name(module);
+            Some("".into())
+        }
+    }
+}
+
+struct Finder {
+    relative: String,
+    /// The path that the first site knows.
+    found: Option<Option<Arc<str>>>,
+}
+
+impl Finder {
+    fn at(&mut self, name: &str, inside: impl FnOnce(&mut Finder)) {
+        let length = self.relative.len();
+        push(&mut self.relative, name);
+        inside(self);
+        if self.found.is_none() {
+            self.relative.truncate(length);
+        }
+    }
+}
+
+impl Visitor for Finder {
+    fn parameter(&mut self, _name: &str, _parameter: &Parameter) {}
+    fn buffer(&mut self, _name: &str, _buffer: &Buffer) {}
+    fn mode(&mut self, _mode: &Mode) {}
+    fn site(&mut self, site: &Site) {
+        if self.found.is_none() {
+            self.found = Some(site.path());
+        }
+    }
+    fn module(&mut self, name: &str, module: &dyn Module) {
+        if self.found.is_none() {
+            self.at(name, |finder| match module.site() {
+                Some(site) => finder.site(site),
+                None => module.visit(finder),
+            });
+        }
+    }
+    fn group(&mut self, name: &str, _kind: &'static str, visit: &dyn Fn(&mut dyn Visitor)) {
+        if self.found.is_none() {
+            self.at(name, |finder| visit(finder));
+        }
+    }
+}
