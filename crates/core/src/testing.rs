@@ -67,6 +67,7 @@ pub enum Fault {
 thread_local! {
     static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
     static BODIES: Cell<bool> = const { Cell::new(false) };
+    static BODY_GRADIENTS: Cell<bool> = const { Cell::new(false) };
     static PASSES: RefCell<Option<BTreeMap<String, u64>>> = const { RefCell::new(None) };
 }
 
@@ -100,6 +101,16 @@ pub fn force_bodies(on: bool) {
 #[inline]
 pub(crate) fn bodies_forced() -> bool {
     cfg!(debug_assertions) && BODIES.get()
+}
+
+/// Differentiates compounds through their bodies in place of their own rules, on this thread.
+pub fn force_body_gradients(on: bool) {
+    BODY_GRADIENTS.set(on);
+}
+
+#[inline]
+pub(crate) fn body_gradients_forced() -> bool {
+    cfg!(debug_assertions) && BODY_GRADIENTS.get()
 }
 
 /// What is switched on is part of a plan's key: no other thread may find such a plan.

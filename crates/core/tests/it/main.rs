@@ -3,5 +3,6 @@
 //! One binary, so that it links once. What is random is drawn from fixed seeds, which every failure prints;
 //! `LIMPID_SEED` draws others.
 
+mod gradients;
 mod operations;
 mod support;

@@ -1,0 +1,418 @@
+//! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
+
+use limpid_core::{AttentionOptions, ConvAxis, DType, Result, Shape, Tensor, eval, gradients, testing};
+
+use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
+
+const EPSILON: f64 = 1e-6;
+
+/// A function of tensors, of whose results the floats count.
+pub type Function<'a> = dyn Fn(&[Tensor]) -> Vec<Tensor> + 'a;
+
+/// Numbers for one input.
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub shape: Shape,
+    pub values: Vec<f64>,
+}
+
+impl Point {
+    /// Different numbers from −2 to 2 (or 0.2 to 3), none of them near a whole or half one or near another.
+    pub fn new(dice: &mut Dice, shape: &[usize], positive: bool) -> Point {
+        let shape = Shape::from(shape);
+        let n = shape.elements();
+        let mut values: Vec<f64> = (0..n).map(|i| (i as f64 + 0.5) / n as f64 * 4.0 - 2.0).collect();
+        for i in (1..n).rev() {
+            values.swap(i, dice.below(i + 1));
+        }
+        for v in &mut values {
+            if (*v * 2.0 - (*v * 2.0).round()).abs() < 0.02 {
+                *v += 0.013;
+            }
+            if positive {
+                *v = 0.2 + (*v + 2.0) * 0.7;
+            }
+        }
+        Point { shape, values }
+    }
+
+    fn tensor(&self) -> Tensor {
+        Tensor::from_slice(&self.values, &self.shape).requires_grad_()
+    }
+}
+
+/// Weights that no symmetry cancels.
+fn weight(shape: &Shape, salt: usize) -> Tensor {
+    let n = shape.elements();
+    Tensor::from_vec((0..n).map(|i| ((i * 7 + salt * 3) % 11) as f64 * 0.17 - 0.6).collect(), shape)
+}
+
+/// Σ result·weight over the float results.
+fn weighted(results: &[Tensor]) -> Tensor {
+    let terms = results.iter().enumerate().filter(|(_, t)| t.dtype().is_float());
+    let sums = terms.map(|(i, t)| (t.to_dtype(DType::F64) * weight(t.shape(), i)).sum(..));
+    sums.reduce(|a, b| a + b).expect("a result is a float")
+}
+
+/// The gradients of the weighted sum, zeros where there is none.
+fn slopes(f: &Function<'_>, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let loss = weighted(&f(inputs));
+    let found = gradients(&loss, &inputs.iter().collect::<Vec<_>>())?;
+    Ok(found.into_iter().zip(inputs).map(|(g, x)| g.unwrap_or_else(|| x.zeros_like())).collect())
+}
+
+fn differences(value: &dyn Fn(&[Tensor]) -> Result<f64>, points: &[Point]) -> Result<Vec<Vec<f64>>> {
+    let mut all = Vec::new();
+    for i in 0..points.len() {
+        let mut own = Vec::new();
+        for k in 0..points[i].values.len() {
+            let at = |shift: f64| {
+                let mut moved = points.to_vec();
+                moved[i].values[k] += shift;
+                value(&moved.iter().map(Point::tensor).collect::<Vec<_>>())
+            };
+            own.push((at(EPSILON)? - at(-EPSILON)?) / (2.0 * EPSILON));
+        }
+        all.push(own);
+    }
+    Ok(all)
+}
+
+fn hold(what: &str, slopes: &[Tensor], numeric: &[Vec<f64>]) -> std::result::Result<(), String> {
+    for (i, (slope, numeric)) in slopes.iter().zip(numeric).enumerate() {
+        for (k, (a, n)) in floats(slope)?.iter().zip(numeric).enumerate() {
+            if (a - n).abs() > 1e-5 + 1e-3 * n.abs() || a.is_nan() {
+                return Err(format!("{what} by input {i}, element {k}: {a}, by differences {n}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// First gradients, and with `second` those of their weighted sum, against differences; and the plan of both
+/// against the interpreter.
+pub fn check(f: &Function<'_>, points: &[Point], second: bool) -> std::result::Result<(), String> {
+    let say = |e: limpid_core::Error| e.to_string();
+    let inputs: Vec<Tensor> = points.iter().map(Point::tensor).collect();
+    let first = slopes(f, &inputs).map_err(say)?;
+    agree(&first.iter().collect::<Vec<_>>(), 1.0).map_err(|why| format!("gradient: {why}"))?;
+    let value = |xs: &[Tensor]| weighted(&f(xs)).item();
+    hold("gradient", &first, &differences(&value, points).map_err(say)?)?;
+    if !second {
+        return Ok(());
+    }
+    let inputs: Vec<Tensor> = points.iter().map(Point::tensor).collect();
+    let twice = slopes(&|xs| slopes(f, xs).unwrap_or_else(|e| vec![Tensor::failed(e)]), &inputs).map_err(say)?;
+    agree(&twice.iter().collect::<Vec<_>>(), 1.0).map_err(|why| format!("second gradient: {why}"))?;
+    let value = |xs: &[Tensor]| weighted(&slopes(f, xs)?).item();
+    hold("second gradient", &twice, &differences(&value, points).map_err(say)?)
+}
+
+type One = fn(&Tensor) -> Vec<Tensor>;
+type Two = fn(&Tensor, &Tensor) -> Vec<Tensor>;
+
+/// Functions of one tensor [4, 3]: name, whether it needs positive values, function.
+const ONE: &[(&str, bool, One)] = &[
+    ("neg", false, |x| vec![-x]),
+    ("abs", false, |x| vec![x.abs()]),
+    ("sign", false, |x| vec![x.sign() * x]),
+    ("square", false, |x| vec![x.square()]),
+    ("reciprocal", true, |x| vec![x.reciprocal()]),
+    ("rsqrt", true, |x| vec![x.rsqrt()]),
+    ("exp", false, |x| vec![x.exp()]),
+    ("exp2", false, |x| vec![x.exp2()]),
+    ("expm1", false, |x| vec![x.expm1()]),
+    ("log", true, |x| vec![x.log()]),
+    ("log2", true, |x| vec![x.log2()]),
+    ("log10", true, |x| vec![x.log10()]),
+    ("log1p", true, |x| vec![x.log1p()]),
+    ("sqrt", true, |x| vec![x.sqrt()]),
+    ("sin", false, |x| vec![x.sin()]),
+    ("cos", false, |x| vec![x.cos()]),
+    ("tan", false, |x| vec![(x * 0.5).tan()]),
+    ("tanh", false, |x| vec![x.tanh()]),
+    ("erf", false, |x| vec![x.erf()]),
+    ("erfc", false, |x| vec![x.erfc()]),
+    ("sigmoid", false, |x| vec![x.sigmoid()]),
+    ("log_sigmoid", false, |x| vec![x.log_sigmoid()]),
+    ("softplus", false, |x| vec![x.softplus()]),
+    ("gelu", false, |x| vec![x.gelu()]),
+    ("gelu_tanh", false, |x| vec![x.gelu_tanh()]),
+    ("silu", false, |x| vec![x.silu()]),
+    ("relu", false, |x| vec![x.relu()]),
+    ("leaky_relu", false, |x| vec![x.leaky_relu(0.1)]),
+    ("floor ceil trunc round", false, |x| vec![x.floor() * x, x.ceil() * x, x.trunc() * x, x.round() * x]),
+    ("clamp", false, |x| vec![x.clamp(-0.77, 1.21)]),
+    ("cast", false, |x| vec![x.to_dtype(DType::F64) * x.to_dtype(DType::I64)]),
+    ("pow 3", false, |x| vec![x.pow(3)]),
+    ("pow of a number", true, |x| vec![x.pow(1.7), x.pow(x)]),
+    ("numbers", true, |x| vec![x + 1.5, 2.0 - x, x * 0.3, 1.0 / x, x / 3.0]),
+    ("fmod", false, |x| vec![x.fmod(0.7), x % 0.9]),
+    ("reshape", false, |x| vec![x.reshape([2, 6]).square(), x.flatten(0).sin()]),
+    ("permute", false, |x| vec![x.t().square(), x.transpose(0, 1).exp()]),
+    ("expand", false, |x| vec![x.unsqueeze(1).expand([4, 5, 3]).square(), x.repeat(&[2, 1, 2]).sin()]),
+    ("narrow", false, |x| vec![x.narrow(0, 1, 2).square(), x.narrow(1, 2, 1)]),
+    ("select", false, |x| vec![x.select(0, -1).square()]),
+    ("slice", false, |x| vec![x.slice(0, Some(1), None, 2).square(), x.slice(0, None, None, -3).exp()]),
+    ("flip roll", false, |x| vec![x.flip(0).square() * x, x.roll(1, 1) * x]),
+    ("pad", false, |x| vec![x.pad(0, 1, 2, 0.5).square(), x.pad(1, 0, 1, x.sum(..)).square()]),
+    ("cat", false, |x| vec![Tensor::cat(&[x, &x.square(), x], 1).sin(), Tensor::stack(&[x, x], 1).square()]),
+    ("split", false, |x| x.split(3, 0).iter().map(Tensor::square).collect()),
+    ("unfold", false, |x| vec![x.unfold(0, 2, 1).square(), x.unfold(1, 2, 2), x.unfold(0, 3, 2).sin()]),
+    ("tril triu", false, |x| vec![x.tril(0).square(), x.triu(1).exp()]),
+    ("sum", false, |x| vec![x.sum(0).square(), x.sum(..).square(), x.sum_keepdim(1) * x]),
+    ("mean var", false, |x| vec![x.mean(0).square(), x.var(1, 1.0), x.var(.., 0.0)]),
+    ("std norm", false, |x| vec![x.std(0, 1.0), x.norm(1), x.norm(..)]),
+    ("prod", false, |x| vec![x.prod(0), x.prod(..), x.prod(1)]),
+    ("amax amin", false, |x| vec![x.amax(0), x.amin(1), x.amax(..).square()]),
+    ("max min", false, |x| vec![x.max(0).0.square(), x.min(-1).0]),
+    ("cumsum", false, |x| vec![x.cumsum(0).square(), x.cumsum(1).sin()]),
+    ("cumprod", false, |x| vec![x.cumprod(0), x.cumprod(1)]),
+    ("cummax cummin", false, |x| vec![x.cummax(0).square(), x.cummin(1).square()]),
+    ("sort", false, |x| vec![x.sort(0, false).0.square(), x.sort(1, true).0.sin()]),
+    ("topk", false, |x| vec![x.topk(2, 0).0.square()]),
+    ("logsumexp", false, |x| vec![x.logsumexp(0), x.logsumexp(1)]),
+    ("softmax", false, |x| vec![x.softmax(1), x.softmax(0)]),
+    ("log_softmax", false, |x| vec![x.log_softmax(1), x.log_softmax(0)]),
+    ("index_select", false, |x| vec![x.index_select(0, &Tensor::from([3i64, 0, 3, -2])).square()]),
+    ("gather", false, |x| vec![x.gather(0, &Tensor::from([[0i64, 3, 1], [0, 3, 2]])).square()]),
+    ("embedding", false, |x| vec![x.embedding(&Tensor::from([[1i64, 1], [0, 3]])).square()]),
+    ("take masked_select", false, |x| {
+        vec![x.take(&Tensor::from([5i64, 5, 0])).square(), x.masked_select(&x.gt(0.0)).exp()]
+    }),
+    ("masked_fill where", false, |x| vec![x.masked_fill(&x.gt(0.4), 2.0).square(), x.where_(&x.lt(0.0), x.square())]),
+    ("tap watch", false, |x| vec![x.tap("a").square(), x.requires_grad_().exp()]),
+    ("layer_norm", false, |x| vec![x.layer_norm([3], None, None, 1e-3), x.layer_norm([4, 3], None, None, 1e-3)]),
+    ("cross_entropy", false, |x| vec![x.cross_entropy_rows(&Tensor::from([2i64, 0, -100, 1]), -100)]),
+];
+
+/// Functions of two tensors, [4, 3] and [3]: the first positive or not.
+const TWO: &[(&str, bool, Two)] = &[
+    ("add sub", false, |a, b| vec![(a + b).square(), (a - b).sin(), b - a]),
+    ("mul", false, |a, b| vec![a * b, (a * b).square()]),
+    ("div", true, |a, b| vec![b / a, (b / a).square()]),
+    ("pow", true, |a, b| vec![a.pow(b)]),
+    ("maximum minimum", false, |a, b| vec![a.maximum(b).square(), a.minimum(b).exp()]),
+    ("where", false, |a, b| vec![a.where_(&a.gt(b), b).square()]),
+    ("fmod", true, |a, b| vec![b.fmod(a), b % a]),
+    ("matmul", false, |a, b| vec![a.matmul(b), b.matmul(&a.t()).square(), a.t().matmul(a), b.matmul(b)]),
+    ("linear", false, |a, b| {
+        vec![a.linear(&a.square(), None).tanh(), a.linear(&b.unsqueeze(0), Some(&b.narrow(0, 0, 1)))]
+    }),
+    ("layer_norm", false, |a, b| {
+        vec![a.layer_norm([3], Some(b), None, 1e-3), a.layer_norm([3], Some(b), Some(&b.square()), 1e-3)]
+    }),
+    ("scatter", false, |a, b| vec![a.scatter(0, &Tensor::from([[2i64, 0, 1]]), &b.unsqueeze(0)).square()]),
+    ("scatter_add", false, |a, b| {
+        vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), &b.unsqueeze(0).repeat(&[2, 1])).square()]
+    }),
+    ("batched matmul", false, |a, b| {
+        let (x, y) = (a.reshape([2, 2, 3]), b.reshape([3, 1]));
+        vec![x.matmul(&y).square(), x.transpose(1, 2).matmul(&x), x.matmul(&a.reshape([2, 3, 2]))]
+    }),
+];
+
+fn run<'a>(rows: impl Iterator<Item = (&'a str, Box<Function<'a>>, Vec<Point>)>) {
+    let (mut count, mut failures) = (0, Vec::new());
+    for (name, f, points) in rows {
+        count += 1;
+        if let Err(why) = check(&*f, &points, true) {
+            failures.push(format!("{name}: {why}"));
+        }
+    }
+    println!("{count} functions");
+    assert!(failures.is_empty(), "seed {}:\n{}", seed(), failures.join("\n"));
+}
+
+#[test]
+fn functions_of_one_tensor() {
+    let mut dice = Dice::new(seed() + 10);
+    run(ONE.iter().map(|(name, positive, f)| {
+        let f: Box<Function<'_>> = Box::new(|xs: &[Tensor]| f(&xs[0]));
+        (*name, f, vec![Point::new(&mut dice, &[4, 3], *positive)])
+    }));
+}
+
+#[test]
+fn functions_of_two_tensors() {
+    let mut dice = Dice::new(seed() + 11);
+    run(TWO.iter().map(|(name, positive, f)| {
+        let f: Box<Function<'_>> = Box::new(|xs: &[Tensor]| f(&xs[0], &xs[1]));
+        (*name, f, vec![Point::new(&mut dice, &[4, 3], *positive), Point::new(&mut dice, &[3], false)])
+    }));
+}
+
+/// Sizes 0 and 1: gradients exist and have the right shape.
+#[test]
+fn small_sizes() {
+    let mut failures = Vec::new();
+    for shape in [&[0, 3][..], &[1, 3], &[1, 1]] {
+        for (name, _, f) in ONE {
+            let needs_rows = [
+                "narrow",
+                "slice",
+                "unfold",
+                "topk",
+                "index_select",
+                "gather",
+                "embedding",
+                "take masked_select",
+                "reshape",
+                "cross_entropy",
+                "expand",
+                "var",
+                "mean var",
+                "std norm",
+                "layer_norm",
+            ];
+            let extremum = shape[0] == 0 && ["amax amin", "max min", "logsumexp", "select"].contains(name);
+            if needs_rows.contains(name) || extremum {
+                continue;
+            }
+            let x = Tensor::from_vec(vec![0.37f64; shape.iter().product()], shape).requires_grad_();
+            let result = slopes(&|xs| f(&xs[0]), std::slice::from_ref(&x)).and_then(|g| {
+                assert_eq!(g[0].shape(), x.shape(), "{name}");
+                g[0].to_vec::<f64>()
+            });
+            if let Err(why) = result {
+                failures.push(format!("{name} {shape:?}: {why}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Points where a rule must choose: torch's choices.
+#[test]
+fn kinks_and_ties() -> Result<()> {
+    let slope = |f: One, values: &[f64]| -> Result<Vec<f64>> {
+        let x = Tensor::from_slice(values, [values.len()]).requires_grad_();
+        gradients(&f(&x)[0].sum(..), &[&x])?[0].clone().expect("x is used").to_vec()
+    };
+    let cases: &[(&str, One, &[f64], &[f64])] = &[
+        ("abs", |x| vec![x.abs()], &[0.0, -1.0], &[0.0, -1.0]),
+        ("relu", |x| vec![x.relu()], &[0.0, 1.0], &[0.0, 1.0]),
+        ("maximum", |x| vec![x.maximum(x.constant_like(1.0))], &[1.0, 2.0], &[0.5, 1.0]),
+        ("amax", |x| vec![x.amax(0)], &[3.0, 1.0, 3.0], &[0.5, 0.0, 0.5]),
+        ("max", |x| vec![x.max(0).0], &[3.0, 1.0, 3.0], &[1.0, 0.0, 0.0]),
+        ("clamp", |x| vec![x.clamp(0, 1)], &[0.0, 1.0, 2.0], &[1.0, 1.0, 0.0]),
+        ("prod with zeros", |x| vec![x.prod(0)], &[0.0, 2.0, 3.0], &[6.0, 0.0, 0.0]),
+        ("prod with two zeros", |x| vec![x.prod(0)], &[0.0, 0.0, 3.0], &[0.0, 0.0, 0.0]),
+        ("cumprod with a zero", |x| vec![x.cumprod(0)], &[2.0, 0.0, 3.0], &[1.0, 8.0, 0.0]),
+        ("cummax of ties", |x| vec![x.cummax(0)], &[1.0, 1.0, 0.0], &[1.0, 2.0, 0.0]),
+        ("pow 0", |x| vec![x.pow(0)], &[0.0, 2.0], &[0.0, 0.0]),
+        ("pow 1 at 0", |x| vec![x.pow(1)], &[0.0, 2.0], &[1.0, 1.0]),
+        ("sign", |x| vec![x.sign() * x], &[0.0, 2.0], &[0.0, 1.0]),
+        ("detach", |x| vec![x.detach() * x], &[3.0, 2.0], &[3.0, 2.0]),
+    ];
+    for (name, f, at, expected) in cases {
+        assert_eq!(slope(*f, at)?, *expected, "{name}");
+    }
+    Ok(())
+}
+
+/// A compound with its inputs.
+struct Whole {
+    name: &'static str,
+    points: Vec<Point>,
+    f: Box<Function<'static>>,
+}
+
+fn attend(options: AttentionOptions) -> Box<Function<'static>> {
+    Box::new(move |xs| vec![xs[0].attention(&xs[1], &xs[2], &options)])
+}
+
+fn compounds(dice: &mut Dice) -> Vec<Whole> {
+    let mut list: Vec<Whole> = Vec::new();
+    let mut add = |name, shapes: &[&[usize]], f: Box<Function<'static>>| {
+        let points = shapes.iter().map(|s| Point::new(dice, s, false)).collect();
+        list.push(Whole { name, points, f });
+    };
+    add("relu", &[&[3, 4]], Box::new(|x| vec![x[0].relu()]));
+    add("softmax", &[&[3, 5]], Box::new(|x| vec![x[0].softmax(-1)]));
+    add("log_softmax", &[&[3, 5]], Box::new(|x| vec![x[0].log_softmax(-1)]));
+    add("linear", &[&[2, 2, 3], &[4, 3], &[4]], Box::new(|x| vec![x[0].linear(&x[1], Some(&x[2]))]));
+    add("linear without bias", &[&[3], &[2, 3]], Box::new(|x| vec![x[0].linear(&x[1], None)]));
+    add("layer_norm", &[&[3, 4], &[4], &[4]], Box::new(|x| vec![x[0].layer_norm([4], Some(&x[1]), Some(&x[2]), 1e-3)]));
+    add("layer_norm, plain", &[&[2, 3, 2]], Box::new(|x| vec![x[0].layer_norm([3, 2], None, None, 1e-3)]));
+    add("cross_entropy", &[&[4, 3]], Box::new(|x| vec![x[0].cross_entropy_rows(&Tensor::from([2i64, 0, 7, 1]), 7)]));
+    let plain = ConvAxis::PLAIN;
+    add("conv", &[&[1, 2, 5], &[3, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &[plain], 1)]));
+    let strided = [ConvAxis { stride: 2, lo: 1, hi: 0, ..plain }, ConvAxis { dilation: 2, lo: 0, hi: 1, ..plain }];
+    add("conv in groups", &[&[2, 2, 4, 3], &[4, 1, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &strided, 2)]));
+    let transposed = [ConvAxis { input_dilation: 2, lo: 1, hi: 2, ..plain }];
+    add("conv, transposed", &[&[1, 2, 3], &[2, 2, 3]], Box::new(move |x| vec![x[0].conv(&x[1], &transposed, 1)]));
+    let cut = [ConvAxis { lo: -1, hi: -1, ..plain }];
+    add("conv, cut", &[&[1, 2, 6], &[1, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &cut, 1)]));
+    let shapes: &[&[usize]] = &[&[2, 3, 2], &[2, 4, 2], &[2, 4, 3]];
+    add("attention", shapes, attend(AttentionOptions::default()));
+    add("attention, causal", shapes, attend(AttentionOptions { causal: true, ..Default::default() }));
+    let mask = Tensor::from_vec((0..12).map(|i| f64::from(i % 5) * 0.3 - 0.5).collect(), [3, 4]);
+    add(
+        "attention, mask",
+        shapes,
+        attend(AttentionOptions { mask: Some(mask.clone()), scale: Some(0.4), ..Default::default() }),
+    );
+    let barred = AttentionOptions { mask: Some(mask.gt(-0.4)), length: Some(Tensor::from(3i64)), ..Default::default() };
+    add("attention, barred", shapes, attend(barred));
+    list
+}
+
+#[test]
+fn compounds_against_differences() {
+    let list = compounds(&mut Dice::new(seed() + 12));
+    run(list.into_iter().map(|c| (c.name, c.f, c.points)));
+}
+
+/// Values, gradients and second gradients of a compound.
+fn derived(c: &Whole) -> Vec<Vec<f64>> {
+    let inputs: Vec<Tensor> = c.points.iter().map(Point::tensor).collect();
+    let values = (c.f)(&inputs);
+    let first = slopes(&*c.f, &inputs).unwrap();
+    let second = slopes(&|xs| slopes(&*c.f, xs).unwrap(), &inputs).unwrap();
+    let all: Vec<Tensor> = values.into_iter().chain(first).chain(second).collect();
+    eval(&all).unwrap();
+    all.iter().map(|t| floats(t).unwrap()).collect()
+}
+
+/// kernel = body, and own rule = the body's rule.
+#[test]
+fn kernels_and_rules_of_compounds_are_those_of_their_bodies() {
+    let mut failures = Vec::new();
+    for c in compounds(&mut Dice::new(seed() + 13)) {
+        let own = derived(&c);
+        testing::force_bodies(true);
+        let bodies = derived(&c);
+        testing::force_body_gradients(true);
+        let all_bodies = derived(&c);
+        testing::force_bodies(false);
+        let rules = derived(&c);
+        testing::force_body_gradients(false);
+        for (what, other) in [("bodies", bodies), ("bodies and their rules", all_bodies), ("rules of bodies", rules)] {
+            for (i, (a, b)) in own.iter().zip(&other).enumerate() {
+                if let Err(why) = close(DType::F64, a, b, 1.0) {
+                    failures.push(format!("{} with {what}, result {i}: {why}", c.name));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Gradients in the types that train: the plan against the interpreter.
+#[test]
+fn gradients_of_compounds_in_every_float_type() {
+    let mut dice = Dice::new(seed() + 14);
+    let mut failures = Vec::new();
+    for dtype in FLOATS {
+        for c in compounds(&mut dice).iter().filter(|c| !c.name.contains("mask") && !c.name.contains("barred")) {
+            let inputs: Vec<Tensor> =
+                c.points.iter().map(|p| random(&mut dice, &p.shape, dtype).requires_grad_()).collect();
+            let result = slopes(&*c.f, &inputs).map_err(|e| e.to_string());
+            if let Err(why) = result.and_then(|g| agree(&g.iter().collect::<Vec<_>>(), 16.0)) {
+                failures.push(format!("{} {dtype}: {why}", c.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "seed {}:\n{}", seed(), failures.join("\n"));
+}
