@@ -76,7 +76,8 @@ fn main() {
         let b: Vec<f32> = (0..n * n).map(|i| value(i + 7)).collect();
         let mut c = vec![0.0f32; n * n];
         let s = n as isize;
-        for (name, over_a, over_b) in [("A·B ", (s, 1), (s, 1)), ("A·Bᵀ", (s, 1), (1, s)), ("Aᵀ·B", (1, s), (s, 1))] {
+        for (name, over_a, over_b) in [("A·B ", (s, 1), (s, 1)), ("A·Bᵀ", (s, 1), (1, s)), ("Aᵀ·B", (1, s), (s, 1))]
+        {
             let dims = Dims { batch: &[], m: n, n, k: n };
             let x = Operand { data: Slice::of(&a), offset: 0, batch: &[], rows: over_a.0, cols: over_a.1 };
             let y = Operand { data: Slice::of(&b), offset: 0, batch: &[], rows: over_b.0, cols: over_b.1 };

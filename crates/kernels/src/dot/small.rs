@@ -77,7 +77,12 @@ fn pieces<T: Real>(
 ) {
     let work = p.m * p.n * p.k;
     let (rows, cols) = (Range { start: 0, len: p.m }, Range { start: 0, len: p.n });
-    let tasks = if work < FORK { 1 } else { (work / TASK).min(TASKS) };
+    if work < FORK {
+        piece(rows, cols);
+        // SAFETY: c is valid for m·n elements and ours.
+        return unsafe { p.finish(finish, 0, p.m, 0, p.n) };
+    }
+    let tasks = (work / TASK).min(TASKS);
     let (down, across) = if p.m <= FEW_ROWS {
         (1, tasks.min(p.n.div_ceil(kernels.cols())))
     } else {
