@@ -34,8 +34,9 @@ impl Array {
             DType::U8 => Number::Int(i64::from(n.as_i64() as u8)),
             DType::I32 => Number::Int(i64::from(n.as_i64() as i32)),
             DType::I64 => Number::Int(n.as_i64()),
-            DType::F16 => Number::Float(f16::from_f64(n.as_f64()).to_f64()),
-            DType::BF16 => Number::Float(bf16::from_f64(n.as_f64()).to_f64()),
+            // Through f32, in which the halves are computed, and through which torch casts from f64.
+            DType::F16 => Number::Float(f16::from_f32(n.as_f64() as f32).to_f64()),
+            DType::BF16 => Number::Float(bf16::from_f32(n.as_f64() as f32).to_f64()),
             DType::F32 => Number::Float(f64::from(n.as_f64() as f32)),
             DType::F64 => Number::Float(n.as_f64()),
         }

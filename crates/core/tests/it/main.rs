@@ -4,5 +4,7 @@
 //! `LIMPID_SEED` draws others.
 
 mod gradients;
+mod graphs;
 mod operations;
+mod random_graphs;
 mod support;
