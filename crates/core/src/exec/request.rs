@@ -271,7 +271,7 @@ impl Request {
         }
         crate::show::record(&self.recording);
         let graph = rewrite(graph, |name, graph| crate::show::rewritten(name, graph))?;
-        let (program, in_place) = plan(&graph, args, wishes, true)?;
+        let (program, in_place) = plan(&graph, wishes, true)?;
         crate::show::planned(&program, &self.recording);
         Ok(cache::keep(Plan::new(key, program, in_place)))
     }
@@ -390,7 +390,8 @@ fn keep_for_gradient(recording: &Recording, effects: &[Effect], outputs: &mut Ve
         }
         let saves = node.op.saves();
         for (k, &j) in inputs.iter().enumerate() {
-            if saves.inputs >> k & 1 == 1 {
+            // The last bit speaks for all that follow: a concatenation may have more inputs than there are bits.
+            if saves.inputs >> k.min(31) & 1 == 1 {
                 mark_saved(recording, j, &mut needed);
             }
         }

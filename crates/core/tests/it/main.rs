@@ -3,8 +3,11 @@
 //! One binary, so that it links once. What is random is drawn from fixed seeds, which every failure prints;
 //! `LIMPID_SEED` draws others.
 
+mod faults;
 mod gradients;
 mod graphs;
 mod operations;
 mod random_graphs;
+mod regions;
 mod support;
+mod threads;

@@ -8,7 +8,7 @@ use limpid_core::reference::{self, Array};
 use limpid_core::{Isa, eval, set_isa, set_threads, testing};
 
 use crate::graphs::{Graph, build};
-use crate::support::{bytes, floats, seed, tolerance};
+use crate::support::{bytes, floats, machine, seed, tolerance};
 
 const GRAPHS: u64 = 4000;
 
@@ -228,6 +228,7 @@ fn plans_compute_what_the_interpreter_says() {
 /// What is set is set for the whole process. Other tests run beside this one and hold whatever is set.
 #[test]
 fn no_result_depends_on_threads_and_every_instruction_set_is_right() {
+    let _alone = machine();
     let threads = limpid_core::cpu().pool.threads();
     let best = limpid_core::cpu().isa;
     let mut failures = Vec::new();

@@ -12,6 +12,12 @@ pub fn seed() -> u64 {
     std::env::var("LIMPID_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_240_607)
 }
 
+/// Held by tests that set instruction sets or numbers of threads, which are the whole process's.
+pub fn machine() -> std::sync::MutexGuard<'static, ()> {
+    static MACHINE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    MACHINE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
