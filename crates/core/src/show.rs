@@ -135,7 +135,13 @@ pub(crate) fn recording_text(recording: &Recording) -> String {
 pub(crate) fn plan_text(program: &Program, recording: Option<&Recording>) -> String {
     let mut text = String::new();
     write_steps(&mut text, program, recording, "");
-    let _ = writeln!(text, "scratch {} bytes, at least {}", program.arena, program.arena_bound);
+    let _ = writeln!(
+        text,
+        "{} kernels, scratch {} bytes, at least {}",
+        program.kernels(),
+        program.arena,
+        program.arena_bound
+    );
     text
 }
 

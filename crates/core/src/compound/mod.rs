@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use limpid_kernels::fused::Fault as FusedFault;
 use limpid_kernels::index::IndexFault;
-use limpid_kernels::{Cpu, Number, Slice, SliceMut};
+use limpid_kernels::{Cpu, Slice, SliceMut};
 
 use crate::error::Result;
 use crate::op::{Arg, Backward, Grads, Op, Saves};
@@ -82,7 +82,6 @@ pub(crate) struct Io<'a> {
     pub(crate) shapes: &'a [Shape],
     pub(crate) inputs: Vec<Slice<'a>>,
     pub(crate) outputs: Vec<SliceMut<'a>>,
-    pub(crate) args: &'a [Number],
 }
 
 impl Io<'_> {

@@ -156,16 +156,6 @@ impl Graph {
         new.outputs = self.outputs.iter().map(|o| map[o.index()]).collect();
         new
     }
-
-    /// How many nodes and outputs use each node.
-    pub(crate) fn uses(&self) -> Vec<u32> {
-        let mut uses = vec![0; self.nodes.len()];
-        for node in &self.nodes {
-            node.inputs.iter().for_each(|j| uses[j.index()] += 1);
-        }
-        self.outputs.iter().for_each(|o| uses[o.index()] += 1);
-        uses
-    }
 }
 
 /// How a node comes to its value.

@@ -74,10 +74,7 @@ pub(crate) fn kernel(p: &mut Planner<'_>, id: NodeId) -> Result<()> {
             let metas: Vec<_> = node.inputs.iter().map(|&i| p.graph.node(i).meta()).collect();
             let outs = p.part_outputs(id, &compound.metas(&metas));
             let inputs = node.inputs.iter().map(|&i| p.plain(i)).collect();
-            let mut numbers = Vec::new();
-            compound.host(&mut numbers);
-            let args = (node.args, node.args + numbers.len() as u32);
-            p.push(Work::Compound { compound: compound.clone(), inputs, outs, args }, node.source);
+            p.push(Work::Compound { compound: compound.clone(), inputs, outs }, node.source);
             Ok(())
         }
         Op::Region(region) => {
@@ -120,10 +117,8 @@ fn arg_range(region: &Region, first: u32) -> (u32, u32) {
 
 /// The program of a region.
 fn body(region: &Arc<Region>, source: u32) -> Result<Program> {
-    let mut numbers: Vec<Arg> = Vec::new();
-    region.host(&mut numbers);
     let graph = rewrite(Graph::of_region(region, 0, source), |_, _| {})?;
-    Ok(plan(&graph, &numbers, &[], false)?.0)
+    Ok(plan(&graph, &[], false)?.0)
 }
 
 /// Fills all of `out` with the number that `value` is.

@@ -12,26 +12,20 @@ use crate::exec::memory;
 use crate::exec::program::{ArgRef, Chain, Factor, Home, In, Out, Plain, Program, Slot, SlotInfo, Step, Work};
 use crate::exec::schedule::schedule;
 use crate::exec::view::View;
-use crate::op::{Arg, Op};
+use crate::op::Op;
 use crate::shape::Shape;
 use crate::testing::{Fault, planted};
 
 /// Which results are written over a bound value: (output, input), the buffers of a step's parameters.
 pub(crate) type InPlace = [(usize, u32)];
 
-/// Plans `graph`, whose inputs are the bound values. `args` are the numbers of the host, of which only the
-/// kind matters. With `share`, results that are the same node have one memory; else each has its own. Returns the
-/// program and which of `in_place` it honours.
-pub(crate) fn plan(
-    graph: &Graph,
-    args: &[Arg],
-    in_place: &InPlace,
-    share: bool,
-) -> Result<(Program, Vec<(usize, u32)>)> {
+/// Plans `graph`, whose inputs are the bound values. With `share`, results that are the same node have one memory; else
+/// each has its own. Returns the program and which of `in_place` it honours.
+pub(crate) fn plan(graph: &Graph, in_place: &InPlace, share: bool) -> Result<(Program, Vec<(usize, u32)>)> {
     let over: Vec<NodeId> = in_place.iter().map(|(o, _)| graph.outputs[*o]).collect();
     let (clusters, of) = clusters(graph, &over);
     let mut planner =
-        Planner { graph, clusters, of, args, places: vec![None; graph.nodes.len()], program: Program::default() };
+        Planner { graph, clusters, of, places: vec![None; graph.nodes.len()], program: Program::default() };
     planner.bind_inputs();
     let results = planner.results();
     let wishes: Vec<(usize, NodeId, u32)> =
@@ -61,7 +55,6 @@ pub(crate) struct Planner<'a> {
     pub(crate) clusters: Vec<Cluster>,
     /// The cluster that computes each node.
     of: Vec<Option<usize>>,
-    pub(crate) args: &'a [Arg],
     /// Of nodes with several results: of the first; parts have their own.
     pub(crate) places: Vec<Option<Place>>,
     pub(crate) program: Program,

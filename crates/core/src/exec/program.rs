@@ -109,7 +109,7 @@ pub(crate) enum Work {
     /// A kernel of a primitive; `shape` is that of the result.
     Primitive { op: Op, inputs: Vec<Plain>, outs: Vec<Out>, shape: Shape },
     /// A kernel of a compound.
-    Compound { compound: Arc<dyn Compound>, inputs: Vec<Plain>, outs: Vec<Out>, args: (u32, u32) },
+    Compound { compound: Arc<dyn Compound>, inputs: Vec<Plain>, outs: Vec<Out> },
     /// A region, run once.
     Region { body: Box<Program>, inputs: Vec<Plain>, outs: Vec<Out>, scratch: Slot, args: (u32, u32) },
     /// One of two regions.

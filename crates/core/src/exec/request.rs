@@ -198,7 +198,7 @@ impl Request {
         let known = if crate::show::is_captured() { None } else { cache::find(&key) };
         let plan = match known {
             Some(plan) => plan,
-            None => self.compile(key, &values, &of_node, &args, &wishes)?,
+            None => self.compile(key, &values, &of_node, &wishes)?,
         };
         let numbers: SmallVec<[Number; 32]> = args.iter().map(|a| a.number()).collect();
         let results = locked.run(&plan, &values, &numbers).map_err(|(source, fault)| self.explain(source, fault))?;
@@ -213,7 +213,6 @@ impl Request {
         key: Vec<u64>,
         values: &[BoundValue],
         of_node: &[u32],
-        args: &[Arg],
         wishes: &[(usize, u32)],
     ) -> Result<Arc<Plan>> {
         stats::count(|s| s.plans += 1);

@@ -145,7 +145,7 @@ impl Machine<'_> {
                 Ok(())
             }
             Work::Primitive { op, inputs, outs, shape } => self.primitive(op, inputs, outs, shape),
-            Work::Compound { compound, inputs, outs, args } => {
+            Work::Compound { compound, inputs, outs } => {
                 let reads: Few<Loc> = inputs.iter().map(|p| self.plain_loc(p)).collect();
                 let writes = self.out_locs(outs);
                 let shapes: Few<Shape> = inputs.iter().map(|p| p.shape.clone()).collect();
@@ -160,7 +160,6 @@ impl Machine<'_> {
                         .zip(outs)
                         .map(|(bytes, o)| SliceMut::new(o.dtype, bytes))
                         .collect(),
-                    args: &self.args[args.0 as usize..args.1 as usize],
                 };
                 Ok(compound.run(&mut io)?)
             }
