@@ -2,13 +2,81 @@
 
 #![forbid(unsafe_code)]
 
+mod args;
 mod bench;
+mod builtin;
+mod config;
+mod draw;
+mod ending;
+mod failure;
+mod folder;
+mod parts;
+mod progress;
+mod settings;
+mod suggest;
+mod train;
+mod words;
+
+use failure::Failure;
+use limpid::Error;
+use settings::placed_unknown;
+
+const USAGE: &str = "\
+limpid COMMAND [options]
+
+  train WHAT     digits, xor, spiral, moons, circles, mnist DIR, or a run file NAME.toml
+  resume RUN     goes on with a run that was stopped
+  bench          measures this machine
+
+  limpid COMMAND --help says more.   Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.
+";
+
+type Command = fn(&[String]) -> Result<(), Failure>;
+
+/// Name, function and usage of each command but `bench`.
+const COMMANDS: [(&str, Command, &str); 2] =
+    [("train", train::train, train::USAGE), ("resume", train::resume, train::RESUME_USAGE)];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let code = match args.first().map(String::as_str) {
-        Some("bench") => bench::run(&args[1..]),
-        _ => 2,
+    std::process::exit(dispatch(&args));
+}
+
+fn dispatch(args: &[String]) -> i32 {
+    for complaint in &limpid::config().complaints {
+        eprintln!("note: {complaint}");
+    }
+    let Some(name) = args.first().map(String::as_str) else {
+        eprint!("{USAGE}");
+        return 2;
     };
-    std::process::exit(code);
+    if matches!(name, "help" | "--help" | "-h") {
+        print!("{USAGE}");
+        return 0;
+    }
+    if matches!(name, "--version" | "-V") {
+        println!("limpid {}", env!("CARGO_PKG_VERSION"));
+        return 0;
+    }
+    if name == "bench" {
+        return bench::run(&args[1..]);
+    }
+    let result = match COMMANDS.iter().find(|(command, _, _)| *command == name) {
+        Some((_, _, usage)) if args[1..].iter().any(|arg| arg == "--help" || arg == "-h") => {
+            print!("{usage}");
+            Ok(())
+        }
+        Some((_, run, _)) => run(&args[1..]),
+        None => {
+            let names: Vec<&str> = COMMANDS.iter().map(|(name, _, _)| *name).chain(["bench"]).collect();
+            Err(Failure::Misused(placed_unknown(Error::new(format!("unknown command {name:?}")), name, &names)))
+        }
+    };
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.code()
+        }
+    }
 }

@@ -32,6 +32,7 @@ pub mod prelude;
 mod site;
 mod state;
 mod taps;
+pub mod train;
 mod walk;
 
 pub use limpid_core::*;

@@ -1,11 +1,13 @@
 //! What a program that trains a network needs: `use limpid::prelude::*;`.
 
+pub use crate::data::{Dataset, datasets};
 pub use crate::loss::*;
 pub use crate::nn::*;
 pub use crate::optim::{
     Adam, AdamW, CosineAnnealingLR, Gradients, Group, LinearLR, LossExt, LrScheduler, Optimizer, SGD, Schedule,
     SequentialLR, StepLR, StepLoss,
 };
+pub use crate::train::accuracy;
 pub use crate::{
     Buffer, DType, Forward, Mode, Module, Parameter, Rng, Seen, Shape, Site, StateDict, Tensor, eval, fallible,
     forward, gradients, manual_seed, no_grad, tap,

@@ -23,6 +23,7 @@ pub mod table;
 mod tests;
 
 pub use batches::Batches;
+pub(crate) use batches::check_batch;
 pub use dataset::{Dataset, Task};
 pub use scale::Scale;
 

@@ -1,0 +1,91 @@
+//! The rows of a run, divided.
+
+use std::path::Path;
+
+use limpid::data::table::{self, Kind};
+use limpid::data::{Dataset, Scale, datasets};
+use limpid::prelude::*;
+use limpid::train::Network;
+use limpid::{Error, Result};
+
+use crate::config::Config;
+use crate::words;
+
+/// Rows for training, for choosing the epoch, and for the end.
+pub struct Parts {
+    pub train: Dataset,
+    pub validation: Option<Dataset>,
+    pub test: Option<Dataset>,
+    /// How features are brought to a common scale, learned on the training rows.
+    pub scale: Option<Scale>,
+}
+
+/// Loads and divides the data of a run: the same seed gives the same parts.
+///
+/// # Errors
+/// Files that are missing or damaged, and parts without rows.
+pub fn load(config: &Config) -> Result<Parts> {
+    let words = &config.data;
+    let path = Path::new(words.path.as_deref().unwrap_or_default());
+    let (points, seed) = (words.points as usize, config.seed);
+    let whole = match words.name {
+        "digits" => datasets::digits()?,
+        "xor" => datasets::xor()?,
+        "spiral" => datasets::spiral(points, words.arms as usize, words.noise, seed)?,
+        "moons" => datasets::moons(points, words.noise, seed)?,
+        "circles" => datasets::circles(points, words.noise, seed)?,
+        "mnist" => {
+            let (train, test) = datasets::mnist(path)?;
+            return divide(config, train, Some(test));
+        }
+        _ => {
+            let kind = match words.task {
+                "classification" => Kind::Classification,
+                "regression" => Kind::Regression,
+                _ => Kind::Auto,
+            };
+            table::read(path, words.target.as_deref().unwrap_or_default(), kind, &words.ignore)?
+        }
+    };
+    if words.test == 0.0 {
+        return divide(config, whole, None);
+    }
+    let (train, test) = whole.split(1.0 - words.test, seed);
+    divide(config, train, Some(test))
+}
+
+fn divide(config: &Config, train: Dataset, test: Option<Dataset>) -> Result<Parts> {
+    let words = &config.data;
+    let (train, validation) = match words.validation {
+        0.0 => (train, None),
+        part => {
+            let (train, validation) = train.split(1.0 - part, config.seed);
+            (train, Some(validation))
+        }
+    };
+    for part in [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten() {
+        eval([part.features(), part.targets()])?;
+    }
+    let scale = match words.scale {
+        "standard" => Some(Scale::learn(train.features())?),
+        "divisor" => Some(Scale::by(words.divisor as f32, train.row_shape().iter().product())),
+        _ => None,
+    };
+    Ok(Parts { train, validation, test, scale })
+}
+
+/// The network of a run with its first weights, checked on a row.
+///
+/// # Errors
+/// Words that are no layers; shapes that do not fit (the layer by its path).
+pub fn network(config: &Config, scale: Option<&Scale>, features: usize) -> Result<Network> {
+    manual_seed(config.seed);
+    let network = Network::new(scale, words::model(&config.model)?);
+    let row = no_grad(|| network.forward(&Tensor::zeros([1, features])));
+    match row.error() {
+        None => Ok(network),
+        Some(error) => {
+            Err(Error::new(format!("the model does not fit rows of {features} features")).note(error.to_string()))
+        }
+    }
+}
