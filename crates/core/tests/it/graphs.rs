@@ -129,7 +129,11 @@ impl Maker {
         if dtype.is_float() {
             self.variables.extend(variable);
         }
-        let mag = if dtype == DType::U8 { 255.0 } else { 20.0 };
+        let mag = match dtype {
+            DType::U8 => 255.0,
+            DType::I32 | DType::I64 => 20.0,
+            _ => 4.0,
+        };
         self.push(Value { t, mag, err: 0.0, exact: true, last: false })
     }
 
@@ -294,8 +298,14 @@ impl Maker {
                 self.derive(y, x.mag * 1.5, &[&x], 1.5, 2.0, false)
             }
             21 => {
-                let y = &t + t.rand_like();
-                self.derive(y, x.mag + 1.0, &[&x], 1.0, 2.0, false)
+                if self.dice.chance(50) {
+                    let y = &t + t.rand_like();
+                    self.derive(y, x.mag + 1.0, &[&x], 1.0, 2.0, false)
+                } else {
+                    // Of 2³² numbers the smallest is √(2·log 2³²) = 6.7 off.
+                    let y = &t + t.randn_like();
+                    self.derive(y, x.mag + 7.0, &[&x], 1.0, 16.0, false)
+                }
             }
             22 => {
                 let to = *self.dice.pick(&[DType::F64, DType::F32, DType::F16, DType::BF16]);
@@ -469,7 +479,7 @@ impl Maker {
         let w = self.leaf_of(self.dtype, &Shape::from(if flat { [k, columns] } else { [columns, k] }));
         let y = x.t.matmul(&if flat { w.t.clone() } else { w.t.t() });
         let n = k as f64;
-        let y = self.derive(y, (n * x.mag * w.mag).max(1.0), &[&x, &w], n * x.mag.max(w.mag), n, false);
+        let y = self.derive(y, (n * x.mag * w.mag).max(1.0), &[&x, &w], n * x.mag.max(w.mag), 2.0, false);
         if self.dice.chance(60) {
             let b = self.leaf_of(self.dtype, &Shape::from([columns]));
             let act = *self.dice.pick(&[Tensor::tanh as fn(&Tensor) -> Tensor, Tensor::relu, Tensor::sigmoid]);
@@ -498,7 +508,7 @@ impl Maker {
                 let y = x.t.linear(&(&w.t * 0.125), Some(&b.t));
                 let y = if self.dice.chance(50) { y.relu() } else { y };
                 let n = k as f64;
-                self.derive(y, n * x.mag * 0.5 + b.mag, &[&x], n * 0.5, n + 3.0, false);
+                self.derive(y, n * x.mag * 0.5 + b.mag, &[&x], n * 0.5, 3.0, false);
             }
             4 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0 && v.t.numel() > 0);
