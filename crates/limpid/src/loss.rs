@@ -398,9 +398,13 @@ impl BCELoss {
         if let Some(failed) = same_shape("binary_cross_entropy", input, target) {
             return failed;
         }
+        // log p, at least −100; where p is 0 no gradient meets 1/p, which would make 0·∞.
+        let log = |p: &Tensor| {
+            let positive = p.gt(0.0);
+            p.where_(&positive, 1.0).log().clamp_min(-100.0).where_(&positive, -100.0)
+        };
         let one = input.ones_like();
-        let losses =
-            -(target * input.log().clamp_min(-100.0) + (&one - target) * (&one - input).log().clamp_min(-100.0));
+        let losses = -(target * log(input) + (&one - target) * log(&(&one - input)));
         self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w))
     }
 }
@@ -427,8 +431,8 @@ impl BCEWithLogitsLoss {
             return failed;
         }
         let one = input.ones_like();
-        // (1 − y)·x + w·(log(1 + e^−|x|) + max(−x, 0)), w = 1 + (pos_weight − 1)·y
-        let tail = (-input.abs()).exp().log1p() + (-input).relu();
+        // (1 − y)·x + w·log(1 + e^−x), w = 1 + (pos_weight − 1)·y. The slope at 0 is −½ (with relu it would be 0).
+        let tail = (-input).softplus();
         let losses = match &self.pos_weight {
             Some(p) => (&one - target) * input + (&one + (p - 1.0) * target) * tail,
             None => (&one - target) * input + tail,

@@ -71,11 +71,6 @@ macro_rules! leaf {
                 self.cell.set_value(&value.detach().to_dtype(self.dtype()))
             }
 
-            /// Gives it another value of any shape and type: what a setter of a layer does.
-            pub(crate) fn replace(&self, value: &Tensor) -> Result<()> {
-                self.cell.set_value(value)
-            }
-
             /// Sizes of the value.
             pub fn shape(&self) -> Shape {
                 self.cell.shape()

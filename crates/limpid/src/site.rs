@@ -116,17 +116,6 @@ impl Site {
         });
         (path, kind)
     }
-
-    /// The kind was described before a setter changed it.
-    pub(crate) fn forget_kind(&mut self) {
-        self.names.get_mut().unwrap_or_else(|e| e.into_inner()).kind = None;
-    }
-
-    /// Remembers the caller's line, where none is known.
-    #[track_caller]
-    pub(crate) fn place(&mut self) {
-        self.made_at = self.made_at.or(Some(Location::caller()));
-    }
 }
 
 impl Clone for Site {

@@ -50,7 +50,7 @@ impl Embedding {
             let at = Tensor::arange(0, self.sizes.0 as i64, 1).unsqueeze(-1);
             let weight = self.weight.snapshot();
             // A value that can not be computed stays one: the read will say so.
-            let _ = self.weight.replace(&weight.where_(&at.ne(row), 0.0));
+            let _ = self.weight.set(&weight.where_(&at.ne(row), 0.0));
         }
         self
     }

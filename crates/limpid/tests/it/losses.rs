@@ -1,0 +1,29 @@
+//! Slopes of losses where their formulas have edges.
+
+use limpid::prelude::*;
+
+fn slope(loss: fn(&Tensor, &Tensor) -> Tensor, x: f32, y: f32) -> f32 {
+    let x = Parameter::new(&Tensor::from([x]));
+    let leaf = x.tensor();
+    let found = gradients(&loss(&leaf, &Tensor::from([y])), &[&leaf]).unwrap();
+    found[0].as_ref().unwrap().to_vec::<f32>().unwrap()[0]
+}
+
+#[test]
+fn logits_of_zero_have_the_slope_of_the_sigmoid() {
+    // torch: F.binary_cross_entropy_with_logits(x, y) has the gradient sigmoid(x) − y
+    for (x, y) in [(0.0f32, 0.0f32), (0.0, 1.0), (-0.0, 0.25), (2.0, 0.0), (-100.0, 1.0), (100.0, 0.0)] {
+        let expected = 1.0 / (1.0 + (-x).exp()) - y;
+        let found = slope(binary_cross_entropy_with_logits, x, y);
+        assert!((found - expected).abs() < 1e-6, "x {x}, y {y}: {found}, not {expected}");
+    }
+}
+
+#[test]
+fn probabilities_of_zero_and_one_have_finite_slopes_and_losses() {
+    for (p, y, loss) in [(0.0f32, 0.0f32, 0.0), (1.0, 1.0, 0.0), (0.0, 1.0, 100.0), (1.0, 0.0, 100.0)] {
+        assert!(slope(binary_cross_entropy, p, y).is_finite(), "p {p}, y {y}");
+        assert_eq!(binary_cross_entropy(&Tensor::from([p]), &Tensor::from([y])).item().unwrap(), loss);
+    }
+    assert!((slope(binary_cross_entropy, 0.25, 1.0) + 4.0).abs() < 1e-5);
+}
