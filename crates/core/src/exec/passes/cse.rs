@@ -35,3 +35,76 @@ pub(crate) fn cse(graph: &Graph) -> Result<Graph> {
         Ok(id)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::passes::testing::{changes, stays, traced};
+
+    #[test]
+    fn what_is_computed_twice_is_shared() {
+        let graph = traced(&[&[4], &[4]], |x| vec![&x[0] * &x[1] + &x[0] * &x[1]]);
+        changes(
+            cse,
+            &graph,
+            &[
+                "%0 input f32 [4]",
+                "%1 input f32 [4]",
+                "%2 mul %0 %1 f32 [4]",
+                "%3 mul %0 %1 f32 [4]",
+                "%4 add %2 %3 f32 [4]",
+                "→ %4",
+            ],
+            &["%0 input f32 [4]", "%1 input f32 [4]", "%2 mul %0 %1 f32 [4]", "%3 add %2 %2 f32 [4]", "→ %3"],
+        );
+    }
+
+    #[test]
+    fn constants_are_shared_and_equal_numbers_of_the_host_are_not() {
+        let graph = traced(&[&[4]], |x| vec![(&x[0] + x[0].constant_like(2.0)) * (&x[0] + x[0].constant_like(2.0))]);
+        changes(
+            cse,
+            &graph,
+            &[
+                "%0 input f32 [4]",
+                "%1 const 2 f32 []",
+                "%2 reshape %1 f32 [1]",
+                "%3 broadcast %2 f32 [4]",
+                "%4 add %0 %3 f32 [4]",
+                "%5 const 2 f32 []",
+                "%6 reshape %5 f32 [1]",
+                "%7 broadcast %6 f32 [4]",
+                "%8 add %0 %7 f32 [4]",
+                "%9 mul %4 %8 f32 [4]",
+                "→ %9",
+            ],
+            &[
+                "%0 input f32 [4]",
+                "%1 const 2 f32 []",
+                "%2 reshape %1 f32 [1]",
+                "%3 broadcast %2 f32 [4]",
+                "%4 add %0 %3 f32 [4]",
+                "%5 mul %4 %4 f32 [4]",
+                "→ %5",
+            ],
+        );
+        stays(cse, &traced(&[&[4]], |x| vec![&x[0] * 2.0 + &x[0] * 2.0]));
+    }
+
+    #[test]
+    fn two_draws_stay_two() {
+        let graph = traced(&[&[4]], |x| vec![x[0].dropout(0.5) - x[0].dropout(0.5)]);
+        let left = cse(&graph).expect("the pass succeeds").alive();
+        let count = |graph: &Graph| graph.nodes.iter().filter(|n| matches!(n.op, Op::Random { .. })).count();
+        assert_eq!((count(&graph), count(&left)), (2, 2));
+        assert!(left.nodes.len() < graph.nodes.len(), "what is computed from them is shared where it is equal");
+    }
+
+    #[test]
+    fn different_attributes_stay_apart() {
+        stays(cse, &traced(&[&[3, 3]], |x| vec![x[0].sum_keepdim(0), x[0].sum_keepdim(1), x[0].amax_keepdim(0)]));
+        stays(cse, &traced(&[&[3, 3]], |x| vec![x[0].cumsum(0), x[0].cumsum(1), x[0].cumprod(0)]));
+        stays(cse, &traced(&[&[6]], |x| vec![x[0].narrow(0, 0, 2), x[0].narrow(0, 2, 2)]));
+        stays(cse, &traced(&[&[3, 2]], |x| vec![x[0].reshape([2, 3]), x[0].reshape([6])]));
+    }
+}

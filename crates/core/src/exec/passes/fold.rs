@@ -131,3 +131,99 @@ fn push_permute(new: &mut Graph, node: &GNode, axes: &AxisList, input: NodeId) -
     }
     new.push(GNode { op: Op::Permute(joined), inputs: smallvec![source], ..node.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::passes::testing::{changes, stays, traced};
+
+    #[test]
+    fn ones_vanish_and_constants_of_constants_are_computed() {
+        let graph = traced(&[&[2]], |x| vec![&x[0] * x[0].constant_like(1.0) / x[0].constant_like(1.0)]);
+        changes(
+            fold,
+            &graph,
+            &[
+                "%0 input f32 [2]",
+                "%1 const 1 f32 []",
+                "%2 reshape %1 f32 [1]",
+                "%3 broadcast %2 f32 [2]",
+                "%4 mul %0 %3 f32 [2]",
+                "%5 const 1 f32 []",
+                "%6 reshape %5 f32 [1]",
+                "%7 broadcast %6 f32 [2]",
+                "%8 div %4 %7 f32 [2]",
+                "→ %8",
+            ],
+            &["%0 input f32 [2]", "→ %0"],
+        );
+        let graph = traced(&[&[]], |x| vec![&x[0] * (x[0].constant_like(2.0) + x[0].constant_like(3.0))]);
+        changes(
+            fold,
+            &graph,
+            &[
+                "%0 input f32 []",
+                "%1 const 2 f32 []",
+                "%2 const 3 f32 []",
+                "%3 add %1 %2 f32 []",
+                "%4 mul %0 %3 f32 []",
+                "→ %4",
+            ],
+            &["%0 input f32 []", "%1 const 5 f32 []", "%2 mul %0 %1 f32 []", "→ %2"],
+        );
+    }
+
+    #[test]
+    fn views_of_views_become_one() {
+        let graph = traced(&[&[2, 3, 4]], |x| vec![x[0].permute([1, 2, 0]).permute([1, 0, 2]).exp()]);
+        changes(
+            fold,
+            &graph,
+            &[
+                "%0 input f32 [2, 3, 4]",
+                "%1 permute %0 f32 [3, 4, 2]",
+                "%2 permute %1 f32 [4, 3, 2]",
+                "%3 exp %2 f32 [4, 3, 2]",
+                "→ %3",
+            ],
+            &["%0 input f32 [2, 3, 4]", "%1 permute %0 f32 [4, 3, 2]", "%2 exp %1 f32 [4, 3, 2]", "→ %2"],
+        );
+        let graph = traced(&[&[2, 3, 4]], |x| vec![x[0].permute([1, 2, 0]).permute([2, 0, 1]).exp()]);
+        changes(
+            fold,
+            &graph,
+            &[
+                "%0 input f32 [2, 3, 4]",
+                "%1 permute %0 f32 [3, 4, 2]",
+                "%2 permute %1 f32 [2, 3, 4]",
+                "%3 exp %2 f32 [2, 3, 4]",
+                "→ %3",
+            ],
+            &["%0 input f32 [2, 3, 4]", "%1 exp %0 f32 [2, 3, 4]", "→ %1"],
+        );
+        let graph = traced(&[&[2, 6]], |x| vec![x[0].reshape([12]).reshape([3, 4]).exp()]);
+        changes(
+            fold,
+            &graph,
+            &[
+                "%0 input f32 [2, 6]",
+                "%1 reshape %0 f32 [12]",
+                "%2 reshape %1 f32 [3, 4]",
+                "%3 exp %2 f32 [3, 4]",
+                "→ %3",
+            ],
+            &["%0 input f32 [2, 6]", "%1 reshape %0 f32 [3, 4]", "%2 exp %1 f32 [3, 4]", "→ %2"],
+        );
+    }
+
+    #[test]
+    fn what_would_change_a_bit_stays() {
+        // ∞·0 is NaN, −0 + 0 is 0, x − x is NaN for infinities.
+        stays(fold, &traced(&[&[]], |x| vec![&x[0] * x[0].constant_like(0.0)]));
+        stays(fold, &traced(&[&[]], |x| vec![&x[0] + x[0].constant_like(0.0)]));
+        stays(fold, &traced(&[&[]], |x| vec![&x[0] - &x[0]]));
+        stays(fold, &traced(&[&[]], |x| vec![&x[0] - x[0].constant_like(-0.0)]));
+        // A number of the host is not known here, though it is 1.
+        stays(fold, &traced(&[&[]], |x| vec![&x[0] * 1.0]));
+    }
+}

@@ -49,3 +49,57 @@ fn marker(new: &mut Graph, like: NodeId) -> NodeId {
     let node = GNode { op: Op::Mark(Mark::Copy), inputs: smallvec::smallvec![like], ..new.node(like).clone() };
     new.push(node)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::passes::testing::{changes, stays, traced};
+
+    #[test]
+    fn bodies_stand_in_place_of_compounds_without_kernels() {
+        let graph = traced(&[&[3]], |x| vec![x[0].relu()]);
+        changes(
+            inline,
+            &graph,
+            &["%0 input f32 [3]", "%1 relu %0 f32 [3]", "%2 part %1 f32 [3]", "→ %2"],
+            &[
+                "%0 input f32 [3]",
+                "%1 const 0 f32 []",
+                "%2 reshape %1 f32 [1]",
+                "%3 broadcast %2 f32 [3]",
+                "%4 le %0 %3 bool [3]",
+                "%5 select %4 %3 %0 f32 [3]",
+                "→ %5",
+            ],
+        );
+    }
+
+    #[test]
+    fn identities_vanish() {
+        let graph = traced(&[&[3]], |x| vec![x[0].requires_grad_().detach().tap("t").exp()]);
+        changes(
+            inline,
+            &graph,
+            &[
+                "%0 input f32 [3]",
+                "%1 watch %0 f32 [3]",
+                "%2 detach %1 f32 [3]",
+                "%3 tap %2 f32 [3]",
+                "%4 exp %3 f32 [3]",
+                "→ %4",
+            ],
+            &["%0 input f32 [3]", "%1 exp %0 f32 [3]", "→ %1"],
+        );
+    }
+
+    #[test]
+    fn compounds_with_kernels_stay_unless_bodies_are_asked_for() {
+        let graph = traced(&[&[2, 3]], |x| vec![x[0].softmax(-1)]);
+        stays(inline, &graph);
+        crate::testing::force_bodies(true);
+        let bodies = inline(&graph);
+        crate::testing::force_bodies(false);
+        let names: Vec<&str> = bodies.expect("the body is right").alive().nodes.iter().map(|n| n.op.name()).collect();
+        assert_eq!(names, ["input", "amax", "broadcast", "sub", "exp", "sum", "exp", "broadcast", "div"]);
+    }
+}

@@ -119,3 +119,57 @@ fn need(op: &Op, i: usize) -> Need {
         _ => Need::Plain,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::passes::testing::{changes, stays, traced};
+
+    #[test]
+    fn a_kernel_reads_elements_in_order() {
+        let graph = traced(&[&[2, 3]], |x| vec![x[0].t().cumsum(0)]);
+        changes(
+            legalize,
+            &graph,
+            &["%0 input f32 [2, 3]", "%1 permute %0 f32 [3, 2]", "%2 cumsum %1 f32 [3, 2]", "→ %2"],
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 permute %0 f32 [3, 2]",
+                "%2 copy %1 f32 [3, 2]",
+                "%3 cumsum %2 f32 [3, 2]",
+                "→ %3",
+            ],
+        );
+        stays(legalize, &traced(&[&[2, 3]], |x| vec![x[0].cumsum(0)]));
+    }
+
+    #[test]
+    fn a_view_that_no_strides_can_say_is_one_of_a_copy() {
+        let graph = traced(&[&[2, 3]], |x| vec![x[0].t().reshape([6]).exp()]);
+        changes(
+            legalize,
+            &graph,
+            &["%0 input f32 [2, 3]", "%1 permute %0 f32 [3, 2]", "%2 reshape %1 f32 [6]", "%3 exp %2 f32 [6]", "→ %3"],
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 permute %0 f32 [3, 2]",
+                "%2 copy %1 f32 [3, 2]",
+                "%3 reshape %2 f32 [6]",
+                "%4 exp %3 f32 [6]",
+                "→ %4",
+            ],
+        );
+        stays(legalize, &traced(&[&[2, 3]], |x| vec![x[0].reshape([3, 2]).t().exp()]));
+    }
+
+    #[test]
+    fn an_output_has_memory_of_its_own() {
+        let graph = traced(&[&[2, 3]], |x| vec![x[0].t()]);
+        changes(
+            legalize,
+            &graph,
+            &["%0 input f32 [2, 3]", "%1 permute %0 f32 [3, 2]", "→ %1"],
+            &["%0 input f32 [2, 3]", "%1 permute %0 f32 [3, 2]", "%2 copy %1 f32 [3, 2]", "→ %2"],
+        );
+    }
+}

@@ -79,3 +79,77 @@ fn under(new: &mut Graph, i: NodeId, shape: &Shape) -> NodeId {
     let thin = new.push(GNode { op: Op::Reshape, inputs: smallvec![number], shape: ones, dtype, ..like.clone() });
     new.push(GNode { op: Op::Broadcast, inputs: smallvec![thin], shape: shape.clone(), dtype, ..like })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::passes::testing::{changes, stays, traced};
+
+    #[test]
+    fn a_reshape_moves_behind_what_follows() {
+        let graph = traced(&[&[2, 3], &[3, 2]], |x| vec![x[0].matmul(&x[1]).reshape([4]).exp()]);
+        changes(
+            sink,
+            &graph,
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 input f32 [3, 2]",
+                "%2 dot %0 %1 f32 [2, 2]",
+                "%3 reshape %2 f32 [4]",
+                "%4 exp %3 f32 [4]",
+                "→ %4",
+            ],
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 input f32 [3, 2]",
+                "%2 dot %0 %1 f32 [2, 2]",
+                "%3 exp %2 f32 [2, 2]",
+                "%4 reshape %3 f32 [4]",
+                "→ %4",
+            ],
+        );
+        let graph = traced(&[&[2, 3], &[3, 2]], |x| {
+            let y = x[0].matmul(&x[1]);
+            vec![y.reshape([4]) + y.exp().reshape([4]) * 2.0]
+        });
+        changes(
+            sink,
+            &graph,
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 input f32 [3, 2]",
+                "%2 dot %0 %1 f32 [2, 2]",
+                "%3 reshape %2 f32 [4]",
+                "%4 exp %2 f32 [2, 2]",
+                "%5 reshape %4 f32 [4]",
+                "%6 scalar f32 []",
+                "%7 reshape %6 f32 [1]",
+                "%8 broadcast %7 f32 [4]",
+                "%9 mul %5 %8 f32 [4]",
+                "%10 add %3 %9 f32 [4]",
+                "→ %10",
+            ],
+            &[
+                "%0 input f32 [2, 3]",
+                "%1 input f32 [3, 2]",
+                "%2 dot %0 %1 f32 [2, 2]",
+                "%3 exp %2 f32 [2, 2]",
+                "%4 scalar f32 []",
+                "%5 reshape %4 f32 [1, 1]",
+                "%6 broadcast %5 f32 [2, 2]",
+                "%7 mul %3 %6 f32 [2, 2]",
+                "%8 add %2 %7 f32 [2, 2]",
+                "%9 reshape %8 f32 [4]",
+                "→ %9",
+            ],
+        );
+    }
+
+    #[test]
+    fn different_shapes_below_stay() {
+        stays(
+            sink,
+            &traced(&[&[2, 3], &[3, 2], &[4, 1]], |x| vec![x[0].matmul(&x[1]).reshape([4]) + x[2].exp().reshape([4])]),
+        );
+    }
+}
