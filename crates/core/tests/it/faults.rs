@@ -277,6 +277,18 @@ fn random_graphs_catch_faults_of_plans() {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
+/// Random programs find by themselves what is wrong with assignments.
+#[test]
+fn random_programs_catch_faults_of_effects() {
+    for fault in [Fault::LostEffect, Fault::EarlyWrite, Fault::UncheckedWrite] {
+        let planted = plant(fault);
+        let found = (0..300).find(|i| crate::effects::check(seed() + i).is_err());
+        drop(planted);
+        println!("{fault:?} is found by program {found:?}");
+        assert!(found.is_some(), "{fault:?} is not found");
+    }
+}
+
 /// A branch that is not taken is not computed: nothing in it may fail.
 #[test]
 fn the_checks_themselves_see_errors() {

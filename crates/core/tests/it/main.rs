@@ -3,6 +3,7 @@
 //! One binary, so that it links once. What is random is drawn from fixed seeds, which every failure prints;
 //! `LIMPID_SEED` draws others.
 
+mod effects;
 mod faults;
 mod gradients;
 mod graphs;
