@@ -39,6 +39,7 @@ pub use config::{Config, config, cpu, set_isa, set_threads};
 pub use error::{Error, Result};
 pub use exec::cache::{cached_plans, force_collisions};
 pub use exec::capture::{Capture, invalidate_captures};
+pub use exec::settle;
 pub use exec::stats::{Stats, stats};
 pub use grad::{gradients, gradients_with};
 pub use limpid_kernels::{DType, Element, Isa, Number};

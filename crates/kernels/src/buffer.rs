@@ -1,6 +1,6 @@
 //! Aligned memory that is recycled: fresh pages cost more than most kernels.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
@@ -52,13 +52,19 @@ fn layout(capacity: usize) -> Layout {
 
 fn fresh(capacity: usize) -> NonNull<u8> {
     let layout = layout(capacity);
+    let huge = capacity >= HUGE;
     // SAFETY: the layout has a size above zero.
-    let start = unsafe { alloc_zeroed(layout) };
+    let start = unsafe { if huge { alloc(layout) } else { alloc_zeroed(layout) } };
     let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-    #[cfg(target_os = "linux")]
-    if capacity >= HUGE {
+    if huge {
+        // The hint must come before the first touch: pages that exist stay small.
+        #[cfg(target_os = "linux")]
         // SAFETY: the range was just allocated. A refused hint changes nothing, so its answer is ignored.
-        unsafe { libc::madvise(start.as_ptr().cast(), capacity, libc::MADV_HUGEPAGE) };
+        unsafe {
+            libc::madvise(start.as_ptr().cast(), capacity, libc::MADV_HUGEPAGE)
+        };
+        // SAFETY: the range was just allocated with this size.
+        unsafe { start.as_ptr().write_bytes(0, capacity) };
     }
     start
 }
@@ -72,7 +78,8 @@ impl Buffer {
             let found = free.free.iter_mut().find(|(size, _)| *size == capacity).and_then(|(_, list)| list.pop());
             if let Some(address) = found {
                 free.bytes -= capacity;
-                let start = NonNull::new(std::ptr::with_exposed_provenance_mut(address)).expect("pooled pointers are not null");
+                let start =
+                    NonNull::new(std::ptr::with_exposed_provenance_mut(address)).expect("pooled pointers are not null");
                 return Buffer { start, len, capacity };
             }
         }

@@ -153,7 +153,7 @@ impl Tensor {
                 return fail(format!("attention: the length is {} {}, not one i64", length.dtype(), length.shape()));
             }
             let row = Shape::from([1, 1, s]);
-            let seen = source::iota(row.clone(), 2).lt(&length.reshape([]).expand_to(&row));
+            let seen = source::iota(row.clone(), 2).lt(length.reshape([]).expand_to(&row));
             let row = barrier(&seen, self.dtype());
             mask = Some(mask.map_or(row.clone(), |m| m + row));
         }

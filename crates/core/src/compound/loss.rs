@@ -21,7 +21,7 @@ struct CrossEntropy {
 
 /// The class, and 0 where it is ignored; whether it counts.
 fn safe_target(target: &Tensor, ignore: i64) -> (Tensor, Tensor) {
-    let counts = target.ne(&target.constant_like(ignore as f64));
+    let counts = target.ne(target.constant_like(ignore as f64));
     (elementwise::select(&counts, target, &target.zeros_like()), counts)
 }
 
@@ -116,7 +116,7 @@ impl Compound for CrossEntropyGrad {
         let probability = (&x - column(lse)).exp();
         let (class, counts) = safe_target(target, self.ignore);
         let classes = crate::op::source::iota(x.shape().clone(), 1);
-        let hit = classes.eq(&column(&class).expand_to(x.shape()));
+        let hit = classes.eq(column(&class).expand_to(x.shape()));
         let onehot = elementwise::cast(&hit, x.dtype());
         let slope = (probability - onehot) * column(&g);
         let gx = elementwise::select(&column(&counts).expand_to(x.shape()), &slope, &slope.zeros_like());

@@ -15,6 +15,7 @@ mod schedule;
 pub(crate) mod stats;
 mod view;
 
+pub use request::settle;
 pub(crate) use request::{evaluate, settle_readers};
 
 /// The graph as passes leave it: what `LIMPID_SHOW=rewrite` prints.

@@ -52,6 +52,34 @@ pub(crate) fn evaluate(wanted: &[&Tensor]) -> Result<()> {
     done
 }
 
+/// Runs the assignments that this thread has recorded.
+///
+/// ```
+/// use limpid_core::{Cell, Tensor, settle, stats};
+/// let count = Cell::new(&Tensor::from(1i64), false);
+/// count.assign(&(count.tensor() + 1));
+/// settle()?;
+/// let before = stats();
+/// assert_eq!(count.to_vec::<i64>()?, [2]);
+/// assert_eq!(stats().runs, before.runs);
+/// # Ok::<(), limpid_core::Error>(())
+/// ```
+pub fn settle() -> Result<()> {
+    if capture::capturing() {
+        return Ok(());
+    }
+    let effects = Effect::pending();
+    if effects.is_empty() {
+        return Ok(());
+    }
+    let cells: Vec<Arc<Cell>> = effects.iter().map(|e| e.cell.clone()).collect();
+    let done = Request::new(Vec::new(), effects).and_then(Request::execute);
+    if done.is_err() {
+        cell::discard(&cells);
+    }
+    done
+}
+
 /// Computes everything that is held and reads the current value of `cell`, which is about to change.
 pub(crate) fn settle_readers(cell: &Arc<Cell>) -> Result<()> {
     let affected = Affected::find(&[cell.id()], held_readers());
@@ -269,7 +297,7 @@ impl Request {
             graph.outputs.push(id);
         }
         crate::show::record(&self.recording);
-        let graph = rewrite(graph, |name, graph| crate::show::rewritten(name, graph))?;
+        let graph = rewrite(graph, crate::show::rewritten)?;
         let (program, in_place) = plan(&graph, wishes, true)?;
         crate::show::planned(&program, &self.recording);
         Ok(cache::keep(Plan::new(key, program, in_place)))

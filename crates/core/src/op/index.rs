@@ -56,7 +56,7 @@ pub(crate) fn scatter_vjp(f: ScatterFn, axis: usize, b: &Backward<'_>) -> Grads 
         }
         ScatterFn::Max | ScatterFn::Min => {
             let base_wins = base.eq(y);
-            let update_wins = updates.eq(&at(y));
+            let update_wins = updates.eq(at(y));
             let ones = elementwise::cast(&update_wins, g.dtype());
             let count = scatter(ScatterFn::Add, &elementwise::cast(&base_wins, g.dtype()), axis, index, &ones);
             let share = g / &count;

@@ -64,7 +64,7 @@ pub(crate) fn reduce_vjp(f: ReduceFn, axes: &AxisList, b: &Backward<'_>) -> Grad
         ReduceFn::Sum => wide(g),
         ReduceFn::Max | ReduceFn::Min => {
             // A NaN result came from the NaN elements: they are its winners.
-            let wins = x.eq(&wide(y)).logical_or(&x.ne(x));
+            let wins = x.eq(wide(y)).logical_or(&x.ne(x));
             let count = reduce(ReduceFn::Sum, &elementwise::cast(&wins, x.dtype()), axes);
             let share = if planted(Fault::GradientOfTies) { g.clone() } else { g / count };
             elementwise::select(&wins, &wide(&share), &x.zeros_like())

@@ -155,7 +155,7 @@ impl Tensor {
     #[track_caller]
     pub fn eye(n: usize) -> Tensor {
         let shape = Shape::from([n, n]);
-        source::iota(shape.clone(), 0).eq(&source::iota(shape, 1)).to_dtype(DType::F32)
+        source::iota(shape.clone(), 0).eq(source::iota(shape, 1)).to_dtype(DType::F32)
     }
 
     /// 1 at the class of each element, 0 elsewhere: i64 `[…]` → i64 `[…, classes]`. A class out of range

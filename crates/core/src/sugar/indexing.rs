@@ -253,7 +253,7 @@ impl Tensor {
         let (sorted, order) = self.flatten(0).sort(0, false);
         let n = sorted.numel();
         let first = Tensor::from_bools(&[true], [1]);
-        let changed = sorted.narrow(0, 1, n - 1).ne(&sorted.narrow(0, 0, n - 1));
+        let changed = sorted.narrow(0, 1, n - 1).ne(sorted.narrow(0, 0, n - 1));
         match Tensor::cat(&[&first, &changed], 0).places("unique") {
             Err(failed) => failed,
             Ok(places) => self.flatten(0).index_select(0, &order.index_select(0, &places)),

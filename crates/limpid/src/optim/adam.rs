@@ -1,11 +1,9 @@
 //! Adam (Kingma, Ba 2014) and AdamW (Loshchilov, Hutter 2017).
 
-use std::sync::Arc;
-
-use limpid_core::{Cell, Result, Tensor};
+use limpid_core::{Result, Tensor};
 
 use crate::module::Module;
-use crate::optim::{Core, CoreRef, Gradients, Group, Optimizer, Update};
+use crate::optim::{Core, CoreRef, Gradients, Group, Kept, Optimizer, Update};
 use crate::state::StateDict;
 
 /// What both are.
@@ -18,37 +16,38 @@ struct Moments {
     maximize: bool,
     /// Whether the decay acts on the weights instead of the gradient.
     decoupled: bool,
-    /// Number of steps taken, f64.
-    steps: Arc<Cell>,
 }
 
-const NAMES: [&str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+const KEPT: [Kept; 4] = [Kept::Steps, Kept::Like("exp_avg"), Kept::Like("exp_avg_sq"), Kept::Like("max_exp_avg_sq")];
 
 impl Moments {
     fn new(groups: Vec<Group>, decoupled: bool) -> Moments {
         let core = CoreRef(Core::new(groups, 1e-3, if decoupled { 1e-2 } else { 0.0 }));
-        let steps = Cell::new(&Tensor::from(0.0f64), false);
-        Moments { core, betas: (0.9, 0.999), eps: 1e-8, amsgrad: false, maximize: false, decoupled, steps }
+        Moments { core, betas: (0.9, 0.999), eps: 1e-8, amsgrad: false, maximize: false, decoupled }
+    }
+
+    fn keeps(&self) -> &'static [Kept] {
+        if self.amsgrad { &KEPT } else { &KEPT[..3] }
     }
 
     fn record(&mut self, grads: &Gradients) -> Result<()> {
         let mut core = std::mem::replace(&mut self.core, CoreRef(Core::new(Vec::new(), 0.0, 0.0)));
-        let steps = self.steps.tensor() + 1.0;
-        self.steps.assign(&steps);
-        // In f64, as torch computes them on the host: 1 − β₂ᵗ has three digits in f32.
-        let (b1, b2) = self.betas;
-        let one = steps.ones_like();
-        let first = &one - steps.constant_like(b1).pow(&steps);
-        let second = (&one - steps.constant_like(b2).pow(&steps)).sqrt();
-        let done = core.0.record(grads, &mut |u| self.rule(u, &first, &second));
+        let done = core.0.record(grads, self.keeps(), &|u| self.rule(u));
         self.core = core;
         done
     }
 
-    /// m ← β₁m + (1−β₁)g ; v ← β₂v + (1−β₂)g² ; p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps)
-    fn rule(&self, u: &mut Update<'_>, first: &Tensor, second: &Tensor) -> Tensor {
+    /// m ← β₁m + (1−β₁)g ; v ← β₂v + (1−β₂)g² ; p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + eps), t the number of the
+    /// parameter's updates
+    fn rule(&self, u: &mut Update<'_>) -> Tensor {
         let (b1, b2) = self.betas;
         let dtype = u.value.dtype();
+        // In f64, as torch computes them on the host: 1 − β₂ᵗ has three digits in f32.
+        let steps = u.kept(0) + 1.0;
+        let one = steps.ones_like();
+        let first = &one - steps.constant_like(b1).pow(&steps);
+        let second = (&one - steps.constant_like(b2).pow(&steps)).sqrt();
+        u.keep(0, &steps);
         let mut g = if self.maximize { -&u.grad } else { u.grad.clone() };
         let mut value = u.value.clone();
         if u.weight_decay != 0.0 {
@@ -58,15 +57,13 @@ impl Moments {
                 g = g + &value * u.weight_decay;
             }
         }
-        let (m, v) = (u.kept(0), u.kept(1));
-        let moment = m.tensor() * b1 + &g * (1.0 - b1);
-        let square = v.tensor() * b2 + &g * &g * (1.0 - b2);
-        m.assign(&moment);
-        v.assign(&square);
+        let moment = u.kept(1) * b1 + &g * (1.0 - b1);
+        let square = u.kept(2) * b2 + &g * &g * (1.0 - b2);
+        u.keep(1, &moment);
+        u.keep(2, &square);
         let spread = if self.amsgrad {
-            let most = u.kept(2);
-            let largest = most.tensor().maximum(&square);
-            most.assign(&largest);
+            let largest = u.kept(3).maximum(&square);
+            u.keep(3, &largest);
             largest
         } else {
             square
@@ -77,16 +74,12 @@ impl Moments {
     }
 
     fn state_dict(&self) -> StateDict {
-        let mut state = self.core.0.state_dict(&NAMES);
-        state.insert("step", limpid_core::fallible(|| self.steps.value()));
-        state
+        self.core.0.state_dict(self.keeps())
     }
 
     fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
-        if let Some(steps) = state.get("step") {
-            self.steps.set_value(steps)?;
-        }
-        self.core.0.load_state_dict(state, &NAMES)
+        let keeps = self.keeps();
+        self.core.0.load_state_dict(state, keeps)
     }
 }
 

@@ -48,7 +48,7 @@ impl Group {
         Group { names, parameters: parameters.to_vec(), lr: f64::NAN, weight_decay: f64::NAN }
     }
 
-    /// With its own learning rate.
+    /// With its own learning rate, which the optimizer's does not replace.
     pub fn lr(mut self, lr: f64) -> Group {
         self.lr = lr;
         self
@@ -76,28 +76,51 @@ pub(crate) struct Trained {
     /// f64, shape []: changes without another plan.
     lr: Arc<Cell>,
     base_lr: f64,
+    /// Whether the group was given a rate and a decay of its own.
+    own: (bool, bool),
     pub(crate) weight_decay: f64,
     /// Values kept for each parameter: made when it is first updated.
     kept: Vec<Vec<Arc<Cell>>>,
 }
 
-/// One parameter's update.
+/// One parameter's update. A rule only collects assignments: they are made together when every rule has run.
 pub(crate) struct Update<'a> {
     pub(crate) value: Tensor,
     pub(crate) grad: Tensor,
     /// The rate in the parameter's type.
     pub(crate) lr: Tensor,
     pub(crate) weight_decay: f64,
-    pub(crate) kept: &'a mut Vec<Arc<Cell>>,
+    kept: &'a [Arc<Cell>],
+    assignments: &'a mut Vec<(Arc<Cell>, Tensor)>,
 }
 
 impl Update<'_> {
-    /// The n-th kept value, zeros in the beginning.
-    pub(crate) fn kept(&mut self, n: usize) -> Arc<Cell> {
-        while self.kept.len() <= n {
-            self.kept.push(Cell::new(&self.value.detach().zeros_like(), false));
+    /// The n-th kept value.
+    pub(crate) fn kept(&self, n: usize) -> Tensor {
+        self.kept[n].tensor()
+    }
+
+    /// Gives the n-th kept value another one.
+    pub(crate) fn keep(&mut self, n: usize, value: &Tensor) {
+        self.assignments.push((self.kept[n].clone(), value.clone()));
+    }
+}
+
+/// A value that an optimizer keeps for each parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kept {
+    /// Shaped as the parameter, zeros in the beginning: its name in a state dict.
+    Like(&'static str),
+    /// The number of the parameter's updates, f64.
+    Steps,
+}
+
+impl Kept {
+    fn name(self) -> &'static str {
+        match self {
+            Kept::Like(name) => name,
+            Kept::Steps => "step",
         }
-        self.kept[n].clone()
     }
 }
 
@@ -116,6 +139,7 @@ impl Core {
                 self.error.get_or_insert(error.help("each parameter in one group"));
             }
         }
+        let own = (!group.lr.is_nan(), !group.weight_decay.is_nan());
         let lr = if group.lr.is_nan() { lr } else { group.lr };
         let weight_decay = if group.weight_decay.is_nan() { weight_decay } else { group.weight_decay };
         let kept = group.parameters.iter().map(|_| Vec::new()).collect();
@@ -124,6 +148,7 @@ impl Core {
             parameters: group.parameters,
             lr: Cell::new(&Tensor::from(lr), false),
             base_lr: lr,
+            own,
             weight_decay,
             kept,
         });
@@ -131,13 +156,13 @@ impl Core {
 
     pub(crate) fn set_all(&mut self, lr: Option<f64>, weight_decay: Option<f64>) {
         for group in &mut self.groups {
-            if let Some(lr) = lr {
+            if let Some(lr) = lr.filter(|_| !group.own.0) {
                 group.base_lr = lr;
                 if let Err(error) = group.lr.set_number(lr) {
                     self.error.get_or_insert(error);
                 }
             }
-            if let Some(decay) = weight_decay {
+            if let Some(decay) = weight_decay.filter(|_| !group.own.1) {
                 group.weight_decay = decay;
             }
         }
@@ -159,54 +184,87 @@ impl Core {
         self.groups.iter().flat_map(|g| g.names.iter().cloned().zip(g.parameters.iter().cloned())).collect()
     }
 
-    /// Records the update of every parameter that has a gradient.
-    pub(crate) fn record(&mut self, grads: &Gradients, rule: &mut dyn FnMut(&mut Update<'_>) -> Tensor) -> Result<()> {
-        if let Some(error) = &self.error {
-            return Err(error.clone());
-        }
+    /// Whether the groups are in order: asked before anything is recorded.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Records the update of every parameter that has a gradient. `keeps` is what the rule keeps for each.
+    pub(crate) fn record(
+        &mut self,
+        grads: &Gradients,
+        keeps: &[Kept],
+        rule: &dyn Fn(&mut Update<'_>) -> Tensor,
+    ) -> Result<()> {
+        self.check()?;
+        let mut assignments: Vec<(Arc<Cell>, Tensor)> = Vec::new();
         for group in &mut self.groups {
             let lr = group.lr.tensor();
             for (p, kept) in group.parameters.iter().zip(&mut group.kept) {
                 let Some(grad) = grads.of(p).filter(|_| p.requires_grad()) else { continue };
                 let value = p.tensor();
+                if kept.is_empty() {
+                    kept.extend(keeps.iter().map(|kind| match kind {
+                        Kept::Like(_) => Cell::new(&value.detach().zeros_like(), false),
+                        Kept::Steps => Cell::new(&Tensor::from(0.0f64), false),
+                    }));
+                }
                 let lr = lr.to_dtype(value.dtype());
-                let mut update = Update { value, grad, lr, weight_decay: group.weight_decay, kept };
+                let weight_decay = group.weight_decay;
+                let mut update = Update { value, grad, lr, weight_decay, kept, assignments: &mut assignments };
                 let new = rule(&mut update);
-                p.cell().assign(&new);
+                assignments.push((p.cell().clone(), new));
             }
         }
+        assignments.iter().for_each(|(cell, value)| cell.assign(value));
         Ok(())
     }
 
-    pub(crate) fn state_dict(&self, names: &[&str]) -> StateDict {
+    pub(crate) fn state_dict(&self, keeps: &[Kept]) -> StateDict {
         let mut state = StateDict::new();
         for (i, group) in self.groups.iter().enumerate() {
             state.insert(&format!("group.{i}.lr"), limpid_core::fallible(|| group.lr.value()));
             for (name, kept) in group.names.iter().zip(&group.kept) {
-                for (cell, what) in kept.iter().zip(names) {
-                    state.insert(&format!("state.{name}.{what}"), limpid_core::fallible(|| cell.value()));
+                for (cell, what) in kept.iter().zip(keeps) {
+                    state.insert(&format!("state.{name}.{}", what.name()), limpid_core::fallible(|| cell.value()));
                 }
             }
         }
         state
     }
 
-    pub(crate) fn load_state_dict(&mut self, state: &StateDict, names: &[&str]) -> Result<()> {
-        for (i, group) in self.groups.iter_mut().enumerate() {
-            if let Some(lr) = state.get(&format!("group.{i}.lr")) {
-                group.lr.set_value(lr)?;
-            }
-            for ((name, p), kept) in group.names.iter().zip(&group.parameters).zip(&mut group.kept) {
-                kept.clear();
-                for what in names {
-                    let Some(value) = state.get(&format!("state.{name}.{what}")) else { break };
-                    if *value.shape() != p.shape() {
-                        let (have, want) = (value.shape(), p.shape());
-                        return Err(Error::new(format!("optimizer: {what} of {name} has shape {have}, not {want}")));
+    /// Takes over a state when all of it fits; a parameter that it does not name begins anew.
+    pub(crate) fn load_state_dict(&mut self, state: &StateDict, keeps: &[Kept]) -> Result<()> {
+        let mut loaded: Vec<Vec<Vec<Arc<Cell>>>> = Vec::new();
+        for group in &self.groups {
+            let mut cells = Vec::new();
+            for (name, p) in group.names.iter().zip(&group.parameters) {
+                let found: Vec<Option<&Tensor>> =
+                    keeps.iter().map(|kind| state.get(&format!("state.{name}.{}", kind.name()))).collect();
+                if found.iter().all(Option::is_none) {
+                    cells.push(Vec::new());
+                    continue;
+                }
+                let mut kept = Vec::new();
+                for (kind, value) in keeps.iter().zip(found) {
+                    let what = kind.name();
+                    let value = value.ok_or_else(|| Error::new(format!("optimizer: {what} of {name} is missing")))?;
+                    let wanted = if *kind == Kept::Steps { limpid_core::Shape::scalar() } else { p.shape() };
+                    if *value.shape() != wanted {
+                        let have = value.shape();
+                        return Err(Error::new(format!("optimizer: {what} of {name} has shape {have}, not {wanted}")));
                     }
                     kept.push(Cell::new(value, false));
                 }
+                cells.push(kept);
             }
+            loaded.push(cells);
+        }
+        for (i, (group, kept)) in self.groups.iter_mut().zip(loaded).enumerate() {
+            if let Some(lr) = state.get(&format!("group.{i}.lr")) {
+                group.lr.set_value(lr)?;
+            }
+            group.kept = kept;
         }
         Ok(())
     }
@@ -250,6 +308,7 @@ pub trait Optimizer {
     /// ```
     #[track_caller]
     fn step(&mut self, loss: &Tensor) -> Result<StepLoss> {
+        self.core().0.check()?;
         let _scope = enter();
         let parameters = self.core().0.parameters();
         let grads = Gradients::new(loss, parameters)?;
@@ -261,10 +320,10 @@ pub trait Optimizer {
     /// The update for `grads`: of several losses, accumulated, clipped.
     #[track_caller]
     fn apply(&mut self, grads: Gradients) -> Result<()> {
+        self.core().0.check()?;
         let _scope = enter();
         self.record(&grads)?;
-        let values: Vec<Tensor> = self.core().0.parameters().into_iter().map(|(_, p)| p.tensor()).collect();
-        limpid_core::eval(&values)
+        limpid_core::settle()
     }
 
     /// [`Optimizer::step`] of what `closure` returns: for optimizers that ask for the loss more than once.

@@ -36,6 +36,9 @@ pub struct CosineAnnealingLR {
 
 impl Schedule for CosineAnnealingLR {
     fn factor(&self, step: u64, base_lr: f64) -> f64 {
+        if base_lr == 0.0 {
+            return 0.0;
+        }
         let turn = std::f64::consts::PI * step as f64 / self.t_max.max(1) as f64;
         (self.eta_min + (base_lr - self.eta_min) * (1.0 + turn.cos()) / 2.0) / base_lr
     }

@@ -3,7 +3,7 @@
 use limpid_core::Result;
 
 use crate::module::Module;
-use crate::optim::{Core, CoreRef, Gradients, Group, Optimizer, Update};
+use crate::optim::{Core, CoreRef, Gradients, Group, Kept, Optimizer, Update};
 use crate::state::StateDict;
 use limpid_core::Tensor;
 
@@ -25,8 +25,6 @@ pub struct SGD {
     dampening: f64,
     nesterov: bool,
     maximize: bool,
-    /// Whether the momentum has begun: torch's first buffer is the gradient itself.
-    begun: bool,
 }
 
 impl SGD {
@@ -38,7 +36,7 @@ impl SGD {
     /// Groups with options of their own.
     pub fn groups(groups: impl IntoIterator<Item = Group>) -> SGD {
         let core = CoreRef(Core::new(groups.into_iter().collect(), 1e-3, 0.0));
-        SGD { core, momentum: 0.0, dampening: 0.0, nesterov: false, maximize: false, begun: false }
+        SGD { core, momentum: 0.0, dampening: 0.0, nesterov: false, maximize: false }
     }
 
     /// With this learning rate in all groups.
@@ -77,16 +75,30 @@ impl SGD {
         self
     }
 
+    fn keeps(&self) -> &'static [Kept] {
+        match (self.momentum != 0.0, self.dampening != 0.0) {
+            (false, _) => &[],
+            (true, false) => &[Kept::Like("momentum_buffer")],
+            (true, true) => &[Kept::Like("momentum_buffer"), Kept::Steps],
+        }
+    }
+
     fn rule(&self, u: &mut Update<'_>) -> Tensor {
         let mut d = if self.maximize { -&u.grad } else { u.grad.clone() };
         if u.weight_decay != 0.0 {
             d = d + &u.value * u.weight_decay;
         }
         if self.momentum != 0.0 {
-            let first = u.kept.is_empty();
-            let buffer = u.kept(0);
-            let moved = if first { d.clone() } else { buffer.tensor() * self.momentum + &d * (1.0 - self.dampening) };
-            buffer.assign(&moved);
+            let mut joins = d.clone();
+            if self.dampening != 0.0 {
+                // Torch's first buffer is the gradient itself, undamped.
+                let steps = u.kept(1);
+                let factor = steps.ones_like().where_(&steps.eq(0.0), 1.0 - self.dampening);
+                u.keep(1, &(&steps + 1.0));
+                joins = joins * factor.to_dtype(d.dtype());
+            }
+            let moved = u.kept(0) * self.momentum + joins;
+            u.keep(0, &moved);
             d = if self.nesterov { d + &moved * self.momentum } else { moved };
         }
         &u.value - d * &u.lr
@@ -96,9 +108,8 @@ impl SGD {
 impl Optimizer for SGD {
     fn record(&mut self, grads: &Gradients) -> Result<()> {
         let mut core = std::mem::replace(&mut self.core, CoreRef(Core::new(Vec::new(), 0.0, 0.0)));
-        let done = core.0.record(grads, &mut |u| self.rule(u));
+        let done = core.0.record(grads, self.keeps(), &|u| self.rule(u));
         self.core = core;
-        self.begun = true;
         done
     }
 
@@ -111,10 +122,11 @@ impl Optimizer for SGD {
     }
 
     fn state_dict(&self) -> StateDict {
-        self.core.0.state_dict(&["momentum_buffer"])
+        self.core.0.state_dict(self.keeps())
     }
 
     fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
-        self.core.0.load_state_dict(state, &["momentum_buffer"])
+        let keeps = self.keeps();
+        self.core.0.load_state_dict(state, keeps)
     }
 }
