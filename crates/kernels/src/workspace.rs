@@ -113,7 +113,8 @@ impl Workspace {
         };
         // SAFETY: in bounds (checked), initialised (a Buffer always is), alive as long as self is borrowed;
         // nothing that is read overlaps anything that is written (checked above).
-        let reads = reads.iter().map(lend).map(|(p, n)| unsafe { std::slice::from_raw_parts(p.cast_const(), n) }).collect();
+        let reads =
+            reads.iter().map(lend).map(|(p, n)| unsafe { std::slice::from_raw_parts(p.cast_const(), n) }).collect();
         // SAFETY: as above; written places are pairwise disjoint, and self is borrowed mutably.
         let writes = writes.iter().map(lend).map(|(p, n)| unsafe { std::slice::from_raw_parts_mut(p, n) }).collect();
         Operands { reads, writes }

@@ -12,7 +12,7 @@ fn main() -> limpid::Result<()> {
         for _ in 0..300 {
             adam.step(&mse_loss(&model.forward(&x), &y))?;
         }
-        let right = model.forward(&x).gt(0.5).eq(&y.gt(0.5)).all(..).item()? == 1.0;
+        let right = model.forward(&x).gt(0.5).eq(y.gt(0.5)).all(..).item()? == 1.0;
         learned += u32::from(right);
     }
     println!("{learned} of 100 seeds learned XOR in 300 steps");

@@ -86,7 +86,7 @@ fn a_small_network_learns_xor_from_most_seeds() -> limpid::Result<()> {
         for _ in 0..300 {
             adam.step(&mse_loss(&model.forward(&x), &y))?;
         }
-        learned += u32::from(model.forward(&x).gt(0.5).eq(&y.gt(0.5)).all(..).item()? == 1.0);
+        learned += u32::from(model.forward(&x).gt(0.5).eq(y.gt(0.5)).all(..).item()? == 1.0);
     }
     assert!(learned >= 95, "{learned} of 100 seeds");
     Ok(())

@@ -56,6 +56,7 @@ impl Sequential {
 
     /// Appends a module.
     #[track_caller]
+    #[expect(clippy::should_implement_trait, reason = "a module is appended, nothing is summed")]
     pub fn add(mut self, module: impl Forward + 'static) -> Sequential {
         self.push(Box::new(module));
         self

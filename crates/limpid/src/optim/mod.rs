@@ -223,10 +223,10 @@ impl Core {
     pub(crate) fn state_dict(&self, keeps: &[Kept]) -> StateDict {
         let mut state = StateDict::new();
         for (i, group) in self.groups.iter().enumerate() {
-            state.insert(&format!("group.{i}.lr"), limpid_core::fallible(|| group.lr.value()));
+            state.insert(format!("group.{i}.lr"), limpid_core::fallible(|| group.lr.value()));
             for (name, kept) in group.names.iter().zip(&group.kept) {
                 for (cell, what) in kept.iter().zip(keeps) {
-                    state.insert(&format!("state.{name}.{}", what.name()), limpid_core::fallible(|| cell.value()));
+                    state.insert(format!("state.{name}.{}", what.name()), limpid_core::fallible(|| cell.value()));
                 }
             }
         }
