@@ -6,14 +6,8 @@ pub fn run_file(name: &str) -> Option<&'static str> {
 }
 
 /// Name and run file of each.
-pub const RUNS: [(&str, &str); 6] = [
-    ("digits", DIGITS),
-    ("xor", XOR),
-    ("spiral", SPIRAL),
-    ("moons", MOONS),
-    ("circles", CIRCLES),
-    ("mnist", MNIST),
-];
+pub const RUNS: [(&str, &str); 6] =
+    [("digits", DIGITS), ("xor", XOR), ("spiral", SPIRAL), ("moons", MOONS), ("circles", CIRCLES), ("mnist", MNIST)];
 
 const DIGITS: &str = r#"
 name = "digits"

@@ -4,6 +4,7 @@ use limpid::Result;
 use limpid::train::{Options, Schedule};
 
 use crate::settings::{Settings, Value};
+use crate::words;
 
 /// All words of a run file.
 pub const WORDS: [&str; 37] = [
@@ -123,6 +124,7 @@ impl Config {
             let error = limpid::Error::new("the model has no layers");
             return Err(error.help("model = [\"Linear(64, 32)\", \"ReLU\", \"Linear(32, 10)\"]"));
         }
+        words::model(&model).map_err(|error| settings.error("model", error))?;
         let epochs = settings.whole("epochs", 1)?.unwrap_or(10);
         let (schedule, warmup) = schedule(settings, epochs)?;
         Ok(Config {
@@ -134,7 +136,12 @@ impl Config {
             model,
             loss: LossWords {
                 name: settings.choice("loss.name", &LOSSES)?.unwrap_or(LOSSES[0]),
-                label_smoothing: number("loss.label_smoothing", |x| (0.0..1.0).contains(&x), "a number from 0 to 1", 0.0)?,
+                label_smoothing: number(
+                    "loss.label_smoothing",
+                    |x| (0.0..1.0).contains(&x),
+                    "a number from 0 to 1",
+                    0.0,
+                )?,
                 beta: number("loss.beta", |x| x > 0.0, "a number over 0", 1.0)?,
             },
             optimizer: OptimizerWords {
@@ -146,7 +153,8 @@ impl Config {
                 beta1: number("optimizer.beta1", |x| (0.0..1.0).contains(&x), "a number from 0 to below 1", 0.9)?,
                 beta2: number("optimizer.beta2", |x| (0.0..1.0).contains(&x), "a number from 0 to below 1", 0.999)?,
                 eps: number("optimizer.eps", |x| x > 0.0, "a number over 0", 1e-8)?,
-                clip_norm: settings.number("optimizer.clip_norm", "a number over 0", |x| not_negative(x) && x != 0.0)?,
+                clip_norm: settings
+                    .number("optimizer.clip_norm", "a number over 0", |x| not_negative(x) && x != 0.0)?,
             },
             data,
             schedule,
@@ -185,48 +193,60 @@ impl Config {
                 }
             }
         };
-        section("", vec![
-            ("name", Some(text(&self.name))),
-            ("seed", Some(whole(self.seed))),
-            ("epochs", Some(whole(self.epochs))),
-            ("batch", Some(whole(self.batch))),
-            ("device", Some(text("cpu"))),
-            ("checkpoint_every", Some(number(self.checkpoint_every))),
-            ("model", Some(list(&self.model))),
-        ]);
+        section(
+            "",
+            vec![
+                ("name", Some(text(&self.name))),
+                ("seed", Some(whole(self.seed))),
+                ("epochs", Some(whole(self.epochs))),
+                ("batch", Some(whole(self.batch))),
+                ("device", Some(text("cpu"))),
+                ("checkpoint_every", Some(number(self.checkpoint_every))),
+                ("model", Some(list(&self.model))),
+            ],
+        );
         let drawn = matches!(d.name, "spiral" | "moons" | "circles");
         let table = d.name == "csv";
-        section("data", vec![
-            ("name", Some(text(d.name))),
-            ("path", d.path.as_deref().map(text)),
-            ("target", d.target.as_deref().map(text)),
-            ("task", table.then(|| text(d.task))),
-            ("ignore", table.then(|| list(&d.ignore))),
-            ("points", drawn.then(|| whole(d.points))),
-            ("arms", (d.name == "spiral").then(|| whole(d.arms))),
-            ("noise", drawn.then(|| number(d.noise))),
-            ("test", Some(number(d.test))),
-            ("validation", Some(number(d.validation))),
-            ("scale", Some(text(d.scale))),
-            ("divisor", (d.scale == "divisor").then(|| number(d.divisor))),
-        ]);
-        section("loss", vec![
-            ("name", Some(text(l.name))),
-            ("label_smoothing", (l.name == "CrossEntropyLoss").then(|| number(l.label_smoothing))),
-            ("beta", (l.name == "SmoothL1Loss").then(|| number(l.beta))),
-        ]);
+        section(
+            "data",
+            vec![
+                ("name", Some(text(d.name))),
+                ("path", d.path.as_deref().map(text)),
+                ("target", d.target.as_deref().map(text)),
+                ("task", table.then(|| text(d.task))),
+                ("ignore", table.then(|| list(&d.ignore))),
+                ("points", drawn.then(|| whole(d.points))),
+                ("arms", (d.name == "spiral").then(|| whole(d.arms))),
+                ("noise", drawn.then(|| number(d.noise))),
+                ("test", Some(number(d.test))),
+                ("validation", Some(number(d.validation))),
+                ("scale", Some(text(d.scale))),
+                ("divisor", (d.scale == "divisor").then(|| number(d.divisor))),
+            ],
+        );
+        section(
+            "loss",
+            vec![
+                ("name", Some(text(l.name))),
+                ("label_smoothing", (l.name == "CrossEntropyLoss").then(|| number(l.label_smoothing))),
+                ("beta", (l.name == "SmoothL1Loss").then(|| number(l.beta))),
+            ],
+        );
         let sgd = o.name == "SGD";
-        section("optimizer", vec![
-            ("name", Some(text(o.name))),
-            ("lr", Some(number(o.lr))),
-            ("weight_decay", Some(number(o.weight_decay))),
-            ("momentum", sgd.then(|| number(o.momentum))),
-            ("nesterov", sgd.then_some(Value::Flag(o.nesterov))),
-            ("beta1", (!sgd).then(|| number(o.beta1))),
-            ("beta2", (!sgd).then(|| number(o.beta2))),
-            ("eps", (!sgd).then(|| number(o.eps))),
-            ("clip_norm", o.clip_norm.map(number)),
-        ]);
+        section(
+            "optimizer",
+            vec![
+                ("name", Some(text(o.name))),
+                ("lr", Some(number(o.lr))),
+                ("weight_decay", Some(number(o.weight_decay))),
+                ("momentum", sgd.then(|| number(o.momentum))),
+                ("nesterov", sgd.then_some(Value::Flag(o.nesterov))),
+                ("beta1", (!sgd).then(|| number(o.beta1))),
+                ("beta2", (!sgd).then(|| number(o.beta2))),
+                ("eps", (!sgd).then(|| number(o.eps))),
+                ("clip_norm", o.clip_norm.map(number)),
+            ],
+        );
         let (name, words) = match self.schedule {
             Schedule::Constant => ("Constant", vec![]),
             Schedule::StepLR { step_size, gamma } => ("StepLR", vec![("step_size", step_size), ("gamma", gamma)]),
@@ -271,9 +291,7 @@ fn data(settings: &Settings) -> Result<Data> {
 
 /// The schedule and the epochs of warm-up.
 fn schedule(settings: &Settings, epochs: u64) -> Result<(Schedule, f64)> {
-    let number = |word, default: f64| {
-        Ok(settings.number(word, "a number over 0", |x| x > 0.0)?.unwrap_or(default))
-    };
+    let number = |word, default: f64| Ok(settings.number(word, "a number over 0", |x| x > 0.0)?.unwrap_or(default));
     let schedule = match settings.choice("schedule.name", &SCHEDULES)?.unwrap_or(SCHEDULES[0]) {
         "StepLR" => {
             Schedule::StepLR { step_size: number("schedule.step_size", 10.0)?, gamma: number("schedule.gamma", 0.1)? }

@@ -1,5 +1,7 @@
 //! Pictures made of letters: a curve, a confusion matrix, a bar.
 
+use limpid::train::Confusion;
+
 /// A curve of `values` in dots of Braille, two across and four down in a letter: `height` lines of `width` letters,
 /// the largest value at the top. Values that are not finite leave a gap.
 pub fn curve(values: &[f64], width: usize, height: usize) -> Vec<String> {
@@ -51,6 +53,13 @@ pub fn confusion(classes: &[String], count: impl Fn(usize, usize) -> u64) -> Vec
         lines.push(format!("{class:>names$}{row}"));
     }
     lines
+}
+
+/// A confusion matrix with what it says above it.
+pub fn confusion_page(classes: &[String], counts: &Confusion) -> String {
+    let lines = confusion(classes, |i, j| counts.count(i, j));
+    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    format!("\na row is the true class, a column what it was taken for\n{lines}")
 }
 
 #[cfg(test)]

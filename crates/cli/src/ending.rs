@@ -1,11 +1,12 @@
 //! What a run shows when it begins and ends: on the terminal, and as a page.
 
+use std::fmt::Write;
 use std::io::{IsTerminal, stdout};
 
+use limpid::Result;
 use limpid::data::Dataset;
 use limpid::prelude::*;
 use limpid::train::{Confusion, Evaluation, Network, Scores};
-use limpid::{Error, Result};
 use limpid_studio::{Curve, Layer, Matrix, Report};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::draw;
 use crate::folder::Folder;
 use crate::parts::Parts;
-use crate::progress::measure;
+use crate::progress::{measure, say};
 
 /// What is known of a finished run.
 pub struct Ending<'a> {
@@ -31,8 +32,12 @@ pub struct Ending<'a> {
 pub fn greet(config: &Config, folder: &Folder, parts: &Parts, network: &Network) {
     let rows = |part: &Option<Dataset>| part.as_ref().map_or(0, Dataset::rows);
     let (train, validation, test) = (parts.train.rows(), rows(&parts.validation), rows(&parts.test));
-    println!("{}: {train} rows to learn from, {validation} to choose the epoch, {test} for the end", config.name);
-    println!("{} ({} parameters) → {}", config.model.join(", "), network.num_parameters(), folder.path().display());
+    let (name, model, place) = (&config.name, config.model.join(", "), folder.path().display());
+    let count = network.num_parameters();
+    say(&format!(
+        "{name}: {train} rows to learn from, {validation} to choose the epoch, {test} for the end\n\
+         {model} ({count} parameters) → {place}\n"
+    ));
 }
 
 impl Ending<'_> {
@@ -40,37 +45,29 @@ impl Ending<'_> {
     pub fn print(&self) -> Result<()> {
         let (metrics, place) = (self.folder.metrics()?, self.folder.path().display());
         let losses: Vec<f64> = metrics.iter().filter_map(|line| line["loss"].as_f64()).collect();
-        if losses.len() > 1 {
-            println!("\ntraining loss, epoch 1 to {}", losses.len());
-            let range = |pick: fn(f64, f64) -> f64| losses.iter().copied().reduce(pick).unwrap_or(f64::NAN);
-            let lines = draw::curve(&losses, 60, 8);
-            let last = lines.len() - 1;
-            for (i, line) in lines.iter().enumerate() {
-                let label = match i {
-                    0 => format!("{:9.4}", range(f64::max)),
-                    i if i == last => format!("{:9.4}", range(f64::min)),
-                    _ => " ".repeat(9),
-                };
-                println!("{label} │{line}");
-            }
-        }
+        let mut out = if losses.len() > 1 { curve(&losses) } else { String::new() };
         if let (Scores::Classes(confusion), Some(classes)) = (&self.test.scores, self.classes())
             && classes.len() <= 20
         {
-            println!("\na row is the true class, a column what it was taken for");
-            draw::confusion(&classes, |i, j| confusion.count(i, j)).iter().for_each(|line| println!("  {line}"));
+            out += &draw::confusion_page(&classes, confusion);
         }
-        println!("\n  {:<12}{:>10}", self.measured(), "");
-        println!("  {:<12}{:>10.4}", "loss", self.test.loss);
+        let _ = writeln!(out, "\n  {}", if self.parts.test.is_some() { "test" } else { "training" });
+        let _ = writeln!(out, "  {:<12}{:>10.4}", "loss", self.test.loss);
         for (name, value) in self.test.scores.named() {
-            println!("  {name:<12}{:>10}", measure(name, value));
+            let _ = writeln!(out, "  {name:<12}{:>10}", measure(name, value));
         }
-        println!("\n{}", emphasized(&self.sentence()));
-        println!("\nnext:");
-        println!("  limpid predict {place} < rows.csv     what it says of new rows");
-        println!("  limpid eval {place}                   measures it again");
-        println!("  {place}/report.html                   the same as a page");
-        println!("  limpid new mine                        a run file of your own");
+        let _ = writeln!(out, "\n{}\n\nnext:", emphasized(&self.sentence()));
+        let next = [
+            (format!("limpid predict {place} < rows.csv"), "what it says of new rows"),
+            (format!("limpid eval {place}"), "measures it again"),
+            (format!("{place}/report.html"), "all of this as a page"),
+            ("limpid new mine".to_owned(), "a run file of your own"),
+        ];
+        let width = next.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
+        for (what, why) in next {
+            let _ = writeln!(out, "  {what:width$}   {why}");
+        }
+        say(&out);
         Ok(())
     }
 
@@ -94,10 +91,8 @@ impl Ending<'_> {
         }
         charts.insert(0, ("loss".to_owned(), losses));
         charts.push(("learning rate".to_owned(), vec![curve("rate", &|line| line["lr"].as_f64())]));
-        let mut facts = vec![
-            ("result".to_owned(), self.sentence()),
-            ("loss".to_owned(), format!("{:.4}", self.test.loss)),
-        ];
+        let mut facts =
+            vec![("result".to_owned(), self.sentence()), ("loss".to_owned(), format!("{:.4}", self.test.loss))];
         facts.extend(self.test.scores.named().into_iter().map(|(name, x)| (name.to_owned(), measure(name, x))));
         facts.push(("seconds of training".to_owned(), format!("{:.2}", self.seconds)));
         let report = Report {
@@ -138,11 +133,6 @@ impl Ending<'_> {
         Ok(summary.rows.iter().filter(|row| !row.path.is_empty()).map(layer).collect())
     }
 
-    /// Which rows were measured.
-    fn measured(&self) -> &'static str {
-        if self.parts.test.is_some() { "test" } else { "training" }
-    }
-
     /// What was learned, in a sentence.
     fn sentence(&self) -> String {
         let rows = self.parts.test.as_ref().unwrap_or(&self.parts.train).rows();
@@ -159,6 +149,22 @@ impl Ending<'_> {
         let epoch = self.chosen.map_or_else(String::new, |epoch| format!(", with the weights of epoch {epoch}"));
         format!("{what}{epoch}, after {:.2} s of training", self.seconds)
     }
+}
+
+/// The losses of the epochs as a picture, with the largest and the smallest beside it.
+fn curve(losses: &[f64]) -> String {
+    let range = |pick: fn(f64, f64) -> f64| losses.iter().copied().reduce(pick).unwrap_or(f64::NAN);
+    let lines = draw::curve(losses, 60, 8);
+    let mut out = format!("\ntraining loss, epoch 1 to {}\n", losses.len());
+    for (i, line) in lines.iter().enumerate() {
+        let label = match i {
+            0 => format!("{:9.4}", range(f64::max)),
+            i if i + 1 == lines.len() => format!("{:9.4}", range(f64::min)),
+            _ => " ".repeat(9),
+        };
+        let _ = writeln!(out, "{label} │{line}");
+    }
+    out
 }
 
 /// In bold on a terminal.

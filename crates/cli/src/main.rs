@@ -8,9 +8,13 @@ mod builtin;
 mod config;
 mod draw;
 mod ending;
+mod eval;
 mod failure;
 mod folder;
+mod model;
+mod new;
 mod parts;
+mod predict;
 mod progress;
 mod settings;
 mod suggest;
@@ -26,6 +30,9 @@ limpid COMMAND [options]
 
   train WHAT     digits, xor, spiral, moons, circles, mnist DIR, or a run file NAME.toml
   resume RUN     goes on with a run that was stopped
+  eval RUN       measures a trained model
+  predict RUN    says what it makes of new rows: CSV or JSON on standard input
+  new NAME       writes a run file of your own
   bench          measures this machine
 
   limpid COMMAND --help says more.   Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.
@@ -34,8 +41,13 @@ limpid COMMAND [options]
 type Command = fn(&[String]) -> Result<(), Failure>;
 
 /// Name, function and usage of each command but `bench`.
-const COMMANDS: [(&str, Command, &str); 2] =
-    [("train", train::train, train::USAGE), ("resume", train::resume, train::RESUME_USAGE)];
+const COMMANDS: [(&str, Command, &str); 5] = [
+    ("train", train::train, train::USAGE),
+    ("resume", train::resume, train::RESUME_USAGE),
+    ("eval", eval::eval, eval::USAGE),
+    ("predict", predict::predict, predict::USAGE),
+    ("new", new::new, new::USAGE),
+];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

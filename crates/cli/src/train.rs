@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use limpid::prelude::*;
 use limpid::train::checkpoint::{self, Checkpoint, Metadata};
-use limpid::train::{Epoch, Evaluation, Event, Network, Trainer, evaluate};
+use limpid::train::{Epoch, Evaluation, Event, Loss, Network, Trainer, evaluate};
 use limpid::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ use crate::config::{Config, WORDS};
 use crate::failure::Failure;
 use crate::folder::{Folder, metadata};
 use crate::parts::{self, Parts};
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use crate::settings::{Settings, placed_unknown};
 use crate::{builtin, ending, words};
 
@@ -68,7 +68,7 @@ impl Output {
     /// A line for programs.
     pub fn event(self, event: &Value) {
         if self.json {
-            println!("{event}");
+            say(&format!("{event}\n"));
         }
     }
 }
@@ -77,9 +77,18 @@ impl Output {
 pub fn train(args: &[String]) -> Result<(), Failure> {
     let args = Args::parse(args, &OPTIONS, &WORDS).map_err(Failure::Misused)?;
     args.set_threads().map_err(Failure::Misused)?;
-    let config = configuration(&args).map_err(Failure::Misused)?;
+    let mut config = configuration(&args).map_err(Failure::Misused)?;
     let out = args.value("out").map_or_else(|| Path::new("runs").join(&config.name), PathBuf::from);
     let (parts, network) = prepare(&config)?;
+    // The run must find its data from whatever folder it is resumed in.
+    if let Some(path) = &mut config.data.path
+        && let Ok(absolute) = std::path::absolute(&path)
+    {
+        *path = absolute.display().to_string();
+    }
+    let (loss, eval_loss) = words::losses(&config.loss);
+    // What can not begin leaves no folder.
+    drop(trainer(&config, &parts, &network, &*loss, &*eval_loss)?);
     let folder = Folder::create(&out, &config, args.has("overwrite"))?;
     run(&config, &folder, &parts, &network, None, Output::of(&args))
 }
@@ -117,9 +126,10 @@ fn configuration(args: &Args) -> Result<Config> {
             return Err(placed_unknown(error, what, &names));
         }
     };
-    if what == "mnist"
-        && let Some(folder) = words.next()
-    {
+    if what == "mnist" {
+        let Some(folder) = words.next() else {
+            return Err(Error::new("train: mnist needs the folder of its files").help("limpid train mnist DIR"));
+        };
         // A path is a text whatever it looks like.
         settings.set("data.path", &format!("{folder:?}"), &WORDS)?;
     }
@@ -137,12 +147,6 @@ fn configuration(args: &Args) -> Result<Config> {
     if let Some(text) = args.value("checkpoint-every") {
         config.checkpoint_every = seconds(text)?;
     }
-    // The run must find its data from whatever folder it is resumed in.
-    if let Some(path) = &mut config.data.path
-        && let Ok(absolute) = std::path::absolute(&path)
-    {
-        *path = absolute.display().to_string();
-    }
     Ok(config)
 }
 
@@ -155,9 +159,21 @@ fn seconds(text: &str) -> Result<f64> {
 
 fn prepare(config: &Config) -> Result<(Parts, Network)> {
     let parts = parts::load(config)?;
+    words::check_loss(&config.loss, parts.train.task())?;
     let features = parts.train.row_shape().iter().product();
     let network = parts::network(config, parts.scale.as_ref(), features)?;
     Ok((parts, network))
+}
+
+fn trainer<'a>(
+    config: &Config,
+    parts: &'a Parts,
+    network: &'a Network,
+    loss: &'a Loss,
+    eval_loss: &'a Loss,
+) -> Result<Trainer<'a>> {
+    let optimizer = words::optimizer(config, network);
+    Trainer::new(network, optimizer, loss, eval_loss, &parts.train, parts.validation.as_ref(), config.options())
 }
 
 /// Trains to the end, or until Ctrl-C.
@@ -170,9 +186,8 @@ fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let (loss, eval_loss) = words::losses(&config.loss);
-    let optimizer = words::optimizer(config, network);
     let (train, validation) = (&parts.train, parts.validation.as_ref());
-    let mut trainer = Trainer::new(network, optimizer, &*loss, &*eval_loss, train, validation, config.options())?;
+    let mut trainer = trainer(config, parts, network, &*loss, &*eval_loss)?;
     if let Some(checkpoint) = from {
         compare(&checkpoint, trainer.state(), output);
         trainer.resume(checkpoint)?;
@@ -249,7 +264,9 @@ fn compare(checkpoint: &Checkpoint, here: &checkpoint::State, output: Output) {
         [("instruction set", &then.isa, &now.isa), ("version of limpid", &then.version, &now.version)]
     {
         if then != now {
-            eprintln!("note: the run was begun with the {what} {then}, and goes on with {now}: it may round differently");
+            eprintln!(
+                "note: the run was begun with the {what} {then}, and goes on with {now}: it may round differently"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! torch's words as layers, losses and optimizers.
 
+use limpid::data::Task;
 use limpid::prelude::*;
 use limpid::train::Loss;
 use limpid::{Error, Result};
@@ -68,9 +69,10 @@ fn layer(text: &str) -> Result<Box<dyn Forward>> {
         let Some(slot) = at.and_then(|at| values.get_mut(at)) else {
             return Err(Error::new(format!("`{text}`: {name} has no argument for `{part}`")).help(signature(word)));
         };
-        *slot = Some(argument(value).ok_or_else(|| {
-            Error::new(format!("`{text}`: `{value}` is no number")).help(signature(word))
-        })?);
+        *slot = Some(
+            argument(value)
+                .ok_or_else(|| Error::new(format!("`{text}`: `{value}` is no number")).help(signature(word)))?,
+        );
     }
     let missing = word.arguments.iter().zip(&values).find(|(_, value)| value.is_none());
     if let Some(((argument, _), _)) = missing {
@@ -120,6 +122,30 @@ pub fn losses(words: &LossWords) -> (Box<Loss>, Box<Loss>) {
     }
 }
 
+/// That the loss is one for what is learned.
+///
+/// # Errors
+/// A loss of numbers for classes, or the other way round.
+pub fn check_loss(words: &LossWords, task: &Task) -> Result<()> {
+    let name = words.name;
+    match task {
+        Task::Classification { classes } if name == "BCEWithLogitsLoss" && classes.len() != 2 => {
+            let error = Error::new(format!("{name} is for two classes, the data has {}", classes.len()));
+            Err(error.help("--loss.name CrossEntropyLoss"))
+        }
+        Task::Classification { .. } if name == "CrossEntropyLoss" || name == "BCEWithLogitsLoss" => Ok(()),
+        Task::Classification { classes } => {
+            let error = Error::new(format!("{name} is for numbers, the data has {} classes", classes.len()));
+            Err(error.help("--loss.name CrossEntropyLoss, or --data.task regression"))
+        }
+        Task::Regression { .. } if name == "CrossEntropyLoss" || name == "BCEWithLogitsLoss" => {
+            let error = Error::new(format!("{name} is for classes, the data has numbers"));
+            Err(error.help("--loss.name MSELoss, or --data.task classification"))
+        }
+        Task::Regression { .. } => Ok(()),
+    }
+}
+
 /// Of logits `[N, 1]` and classes 0 and 1.
 fn bce(x: &Tensor, y: &Tensor) -> Tensor {
     let y = if y.dtype().is_float() { y.clone() } else { y.to_dtype(x.dtype()).unsqueeze(-1) };
@@ -135,9 +161,7 @@ pub fn optimizer(config: &Config, model: &impl Module) -> Box<dyn Optimizer> {
             let sgd = SGD::new(model).lr(words.lr).weight_decay(words.weight_decay);
             Box::new(sgd.momentum(words.momentum).nesterov(words.nesterov))
         }
-        "Adam" => {
-            Box::new(Adam::new(model).lr(words.lr).weight_decay(words.weight_decay).betas(betas).eps(words.eps))
-        }
+        "Adam" => Box::new(Adam::new(model).lr(words.lr).weight_decay(words.weight_decay).betas(betas).eps(words.eps)),
         _ => Box::new(AdamW::new(model).lr(words.lr).weight_decay(words.weight_decay).betas(betas).eps(words.eps)),
     }
 }

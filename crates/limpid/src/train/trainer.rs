@@ -6,7 +6,7 @@ use std::time::Instant;
 use limpid_core::{Result, Tensor, cpu, rng_state, set_rng_state};
 
 use super::checkpoint::{Checkpoint, State, Tensors};
-use super::evaluate::{Evaluation, Loss, check_output, evaluate};
+use super::evaluate::{Evaluation, Loss, check_output, evaluate, in_eval_mode};
 use super::{Schedule, diagnose};
 use crate::data::Dataset;
 use crate::module::Forward;
@@ -86,7 +86,7 @@ impl<'a> Trainer<'a> {
     /// `eval_loss` is the loss that is shown for the validation rows: as a rule the same, without smoothing.
     ///
     /// # Errors
-    /// A batch of 0 rows, or larger than the training part.
+    /// A batch of 0 rows, or larger than the training part; a model whose output is not what the task needs.
     pub fn new(
         model: &'a dyn Forward,
         optimizer: Box<dyn Optimizer + 'a>,
@@ -97,6 +97,8 @@ impl<'a> Trainer<'a> {
         options: Options,
     ) -> Result<Trainer<'a>> {
         crate::data::check_batch(train, options.batch)?;
+        let row = in_eval_mode(model, || model.forward(&train.features().narrow(0, 0, 1)));
+        check_output(&row, 1, train.task())?;
         let state = State::start(options.seed, cpu().isa.name());
         let clock = (Instant::now(), 0.0);
         let best = Tensors::new();
