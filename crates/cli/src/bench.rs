@@ -145,9 +145,8 @@ fn training(net: Net, captured: bool) -> Result<Prepared> {
     let mut turn = 0;
     let mut body = move |x: &Tensor, y: &Tensor| apply(&net.loss(&model, x, y));
     let step: Box<dyn FnMut() -> Result<()>> = if captured {
-        let mut capture = Capture::new(move |input: &[Tensor]| {
-            vec![body(&input[0], &input[1]).unwrap_or_else(Tensor::failed)]
-        });
+        let mut capture =
+            Capture::new(move |input: &[Tensor]| vec![body(&input[0], &input[1]).unwrap_or_else(Tensor::failed)]);
         Box::new(move || {
             turn += 1;
             let (x, y) = &batches[turn % 4];
@@ -242,7 +241,8 @@ impl Options {
                 "--threads" => {
                     let text = value()?;
                     let threads = text.parse().ok().filter(|&n: &usize| n > 0);
-                    options.threads = Some(threads.ok_or_else(|| format!("--threads: {text:?} is no number of threads"))?);
+                    options.threads =
+                        Some(threads.ok_or_else(|| format!("--threads: {text:?} is no number of threads"))?);
                 }
                 "-h" | "--help" => return Err(USAGE.to_owned()),
                 other => return Err(format!("unknown option {other:?}\n{USAGE}")),
