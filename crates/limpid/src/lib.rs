@@ -47,3 +47,8 @@ pub use taps::{Seen, tap};
 
 /// This file: lines beside it are the library's own, not a user's.
 pub(crate) const FILE: &str = file!();
+
+/// The README's code is compiled with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

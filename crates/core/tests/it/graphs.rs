@@ -350,8 +350,8 @@ impl Maker {
                 let condition = match self.dice.below(4) {
                     0 => c.t.lt(&n),
                     1 => c.t.le(&n),
-                    2 => c.t.ne(&c.t.floor()),
-                    _ => c.t.eq(&c.t.round()),
+                    2 => c.t.ne(c.t.floor()),
+                    _ => c.t.eq(c.t.round()),
                 };
                 if shape.is_none_or(|s| s.elements() > 6000) {
                     let z = condition.to_dtype(c.t.dtype());
