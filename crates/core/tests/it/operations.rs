@@ -95,16 +95,16 @@ const DIVIDING: &[(&str, f64, Binary, &[DType])] = &[
     ("fmod", 1.0, |a, b| vec![a.fmod(b)], NONE),
 ];
 
-/// How often the tolerance long sums and products of f32 may take.
-const LONG: f64 = 1.0;
+/// How often the tolerance a product of thousands of equal f32 takes: each one rounds to the same side.
+const LONG: f64 = 24.0;
 
 /// Functions along one axis.
 const ALONG: &[(&str, f64, Along, &[DType])] = &[
-    ("sum", LONG, |x, d| vec![x.sum(d), x.sum_keepdim(d), (x + 1).sum(d)], NONE),
+    ("sum", 1.0, |x, d| vec![x.sum(d), x.sum_keepdim(d), (x + 1).sum(d)], NONE),
     ("mean", 1.0, |x, d| vec![x.mean(d), x.mean_keepdim(d)], NONE),
     ("prod", LONG, |x, d| vec![(x.to_float().sign() * 0.01 + 1.0).prod(d)], NONE),
-    ("var std", LONG, |x, d| vec![x.var(d, 1.0), x.std(d, 0.0)], NONE),
-    ("norm", LONG, |x, d| vec![x.norm(d)], NONE),
+    ("var std", 2.0, |x, d| vec![x.var(d, 1.0), x.std(d, 0.0)], NONE),
+    ("norm", 1.0, |x, d| vec![x.norm(d)], NONE),
     ("any all", 1.0, |x, d| vec![x.any(d), x.all(d)], NONE),
     ("cumsum", 1.0, |x, d| vec![x.cumsum(d)], NONE),
     ("cumprod", 4.0, |x, d| vec![(x.to_float().sign() * 0.01 + 1.0).cumprod(d)], NONE),
@@ -143,7 +143,7 @@ const FILLED: &[(&str, f64, Along, &[DType])] = &[
     ("index_select", 1.0, |x, d| vec![x.index_select(d, &Tensor::from([0i64, -1, 0]))], NONE),
     ("gather", 1.0, |x, d| vec![x.gather(d, &(x.index_along(d) * 3 % x.size(d) as i64))], NONE),
     ("scatter", 1.0, |x, d| vec![x.scatter(d, &x.index_along(d).flip(d), x)], NONE),
-    ("scatter_add", 8.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
+    ("scatter_add", 24.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
 ];
 
 const SHAPES: &[&[usize]] = &[&[], &[0], &[1], &[7], &[16], &[3, 0, 2], &[5, 1, 3], &[2, 3, 4, 5], &[33, 65], &[4099]];

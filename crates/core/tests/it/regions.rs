@@ -178,7 +178,7 @@ fn gradients_through_every_kind_of_region() {
         }),
         ("branch in loop", |x| {
             let (last, all) = loop_over(&[x[1].clone()], &[x[0].clone()], |c, s| {
-                let y = branch(&s[0].sum(..).gt(0.0), || vec![(&c[0] + &s[0]).tanh()], || vec![&c[0] * 0.5]);
+                let y = branch(&s[0].sum(..).gt(0.0371), || vec![(&c[0] + &s[0]).tanh()], || vec![&c[0] * 0.5]);
                 (y.clone(), y)
             });
             [last, all].concat()

@@ -161,12 +161,12 @@ fn a_step_is_seen_whole_or_not_at_all() -> Result<()> {
                 }
             });
         }
-        for _ in 0..300 {
+        let written = (0..300).try_for_each(|_| {
             cell.assign(&(cell.tensor() + 1.0));
-            cell.settle()?;
-        }
+            cell.settle()
+        });
         done.store(true, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        written
     })?;
     assert!(cell.to_vec::<f32>()?.iter().all(|v| *v == 300.0));
     Ok(())
