@@ -83,7 +83,7 @@ pub fn settle() -> Result<()> {
 /// Computes everything that is held and reads the current value of `cell`, which is about to change.
 pub(crate) fn settle_readers(cell: &Arc<Cell>) -> Result<()> {
     let affected = Affected::find(&[cell.id()], held_readers());
-    let roots: Vec<Arc<Node>> = affected.nodes.iter().filter(|n| !n.has_value()).cloned().collect();
+    let roots = affected.waiting.clone();
     if !roots.is_empty() {
         Request::new(roots, Vec::new())?.execute()?;
     }
@@ -119,23 +119,30 @@ impl Effect {
 /// Held nodes that were computed, or wait to be computed, from cells that are about to change.
 struct Affected {
     nodes: Vec<Arc<Node>>,
+    /// Those that wait to be computed and still can be. A thread that lost a race against another one's step
+    /// holds nodes that can not: its own read says so, the step must not fail for them.
+    waiting: Vec<Arc<Node>>,
 }
 
 impl Affected {
     fn find(cells: &[u64], held: Vec<Arc<Node>>) -> Affected {
         if held.is_empty() || cells.is_empty() {
-            return Affected { nodes: Vec::new() };
+            return Affected { nodes: Vec::new(), waiting: Vec::new() };
         }
         let recording = Recording::collect(&held, |_| false);
         let mut reaches = vec![false; recording.nodes.len()];
+        let mut stale = vec![false; recording.nodes.len()];
         for (i, node) in recording.nodes.iter().enumerate() {
-            reaches[i] = match &node.op {
-                Op::Cell(cell) => cells.contains(&cell.id()),
-                _ => recording.inputs(i).iter().any(|&j| reaches[j as usize]),
+            let below = |list: &[bool]| recording.inputs(i).iter().any(|&j| list[j as usize]);
+            (reaches[i], stale[i]) = match &node.op {
+                Op::Cell(cell) => (cells.contains(&cell.id()), !Cell::is_current(&cell.state(), node)),
+                _ => (below(&reaches), !node.has_value() && below(&stale)),
             };
         }
-        let hit = |n: &Arc<Node>| recording.position(n).is_some_and(|i| reaches[i as usize]);
-        Affected { nodes: held.into_iter().filter(hit).collect() }
+        let is = |list: &[bool], n: &Arc<Node>| recording.position(n).is_some_and(|i| list[i as usize]);
+        let nodes: Vec<Arc<Node>> = held.into_iter().filter(|n| is(&reaches, n)).collect();
+        let waiting = nodes.iter().filter(|n| !n.has_value() && !is(&stale, n)).cloned().collect();
+        Affected { nodes, waiting }
     }
 }
 
@@ -179,11 +186,11 @@ impl Request {
             let trained: Vec<u64> = effects.iter().filter(|e| e.cell.trainable()).map(|e| e.cell.id()).collect();
             let held = held_readers();
             if trained.len() < all.len() {
-                let readers = Affected::find(&all, held.clone()).nodes;
-                roots.extend(readers.into_iter().filter(|n| !n.has_value()));
+                roots.extend(Affected::find(&all, held.clone()).waiting);
             }
-            consumed = Affected::find(&trained, held).nodes;
-            roots.extend(consumed.iter().filter(|n| !n.has_value()).cloned());
+            let affected = Affected::find(&trained, held);
+            consumed = affected.nodes;
+            roots.extend(affected.waiting);
         }
         let asked = roots.len();
         roots.extend(effects.iter().map(|e| e.value.clone()));
