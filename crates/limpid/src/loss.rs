@@ -64,7 +64,7 @@ pub fn smooth_l1_loss(input: &Tensor, target: &Tensor, beta: f64) -> Tensor {
     SmoothL1Loss { beta, ..SmoothL1Loss::default() }.forward(input, target)
 }
 
-/// −log softmax(logits)[target], the mean over rows: logits `[N, C]` or `[N, C, d…]`, targets as class indices (i64)
+/// `−log softmax(logits)[target]`, the mean over rows: logits `[N, C]` or `[N, C, d…]`, targets as class indices (i64)
 /// `[N]` or `[N, d…]`, or as probabilities of the shape of the logits. Torch's `cross_entropy`.
 ///
 /// ```
@@ -79,7 +79,7 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor) -> Tensor {
     CrossEntropyLoss::default().forward(input, target)
 }
 
-/// −x[target], the mean over rows, of log-probabilities `[N, C]` or `[N, C, d…]`. Torch's `nll_loss`.
+/// `−x[target]`, the mean over rows, of log-probabilities `[N, C]` or `[N, C, d…]`. Torch's `nll_loss`.
 #[track_caller]
 pub fn nll_loss(input: &Tensor, target: &Tensor) -> Tensor {
     NLLLoss::default().forward(input, target)

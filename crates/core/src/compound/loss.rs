@@ -144,7 +144,7 @@ pub(crate) fn cross_entropy_rows(logits: &Tensor, target: &Tensor, ignore: i64) 
 
 impl Tensor {
     /// The cross entropy of each row of logits `[rows, classes]` with class indices `[rows]` (i64):
-    /// −log softmax(x)[target], and 0 where the target is `ignore_index`. The mean over the rows that
+    /// `−log softmax(x)[target]`, and 0 where the target is `ignore_index`. The mean over the rows that
     /// count is torch's `cross_entropy`.
     ///
     /// # Errors

@@ -133,7 +133,7 @@ impl Tensor {
         Some(Tensor::fail(Error::new(what), &[self, index], index.shape().clone(), self.dtype()))
     }
 
-    /// y[i][j] = x[index[i][j]][j] for `dim` 0: torch.gather.
+    /// `y[i][j] = x[index[i][j]][j]` for `dim` 0: torch.gather.
     #[track_caller]
     pub fn gather(&self, dim: isize, index: &Tensor) -> Tensor {
         let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("gather", dim) };
@@ -174,14 +174,14 @@ impl Tensor {
         index::scatter(f, self, axis, &Tensor::normal_index(index, self.shape()[axis]), &updates)
     }
 
-    /// self with y[index[i][j]][j] = source[i][j] for `dim` 0: torch.scatter. Of several writes to one
+    /// self with `y[index[i][j]][j] = source[i][j]` for `dim` 0: torch.scatter. Of several writes to one
     /// place the last in row-major order stays.
     #[track_caller]
     pub fn scatter(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         self.scatter_with(ScatterFn::Set, dim, index, source)
     }
 
-    /// self with y[index[i][j]][j] += source[i][j] for `dim` 0, in row-major order: torch.scatter_add.
+    /// self with `y[index[i][j]][j] += source[i][j]` for `dim` 0, in row-major order: torch.scatter_add.
     #[track_caller]
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         self.scatter_with(ScatterFn::Add, dim, index, source)

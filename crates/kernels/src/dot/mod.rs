@@ -1,9 +1,9 @@
 //! The batched matrix product over strided views: dot, with an epilogue that runs while its result is in cache.
 //!
 //! Which way a product is computed depends on its shape and strides alone, never on the number of threads:
-//! - one row or one column: [`gemv`], which reads the matrix once;
-//! - little work, few rows or few columns: [`small`], straight from the operands;
-//! - else [`gemm`]: panels packed into the order in which the micro-kernels read them.
+//! - one row or one column: `gemv`, which reads the matrix once;
+//! - little work, few rows or few columns: `small`, straight from the operands;
+//! - else `gemm`: panels packed into the order in which the micro-kernels read them.
 //!
 //! f16 and bf16 are widened to f32, summed in f32 and rounded once; integers wrap.
 

@@ -1,6 +1,6 @@
 //! Elementary functions, branch-free so that loops over them vectorise, and the same on every machine.
 //!
-//! Each is generic over [`Arch`], so that one body is compiled with and without fused multiply-add.
+//! Each is generic over `Arch`, so that one body is compiled with and without fused multiply-add.
 //! `docs/ulp.md` has the measured errors.
 #![allow(clippy::excessive_precision)]
 
