@@ -33,7 +33,9 @@ limpid train WHAT [options]    WHAT: digits, xor, spiral, moons, circles, mnist 
 ";
 
 pub const RESUME_USAGE: &str = "\
-limpid resume RUN [--json] [--quiet] [--threads N] [--checkpoint-every S]
+limpid resume RUN [--epochs N] [--json] [--quiet] [--threads N] [--checkpoint-every S]
+
+  --epochs N              goes on until N epochs are done; a schedule keeps the length that it has
 ";
 
 const OPTIONS: [Option_; 6] = [
@@ -96,12 +98,20 @@ pub fn train(args: &[String]) -> Result<(), Failure> {
 /// `limpid resume`.
 pub fn resume(args: &[String]) -> Result<(), Failure> {
     let options: Vec<Option_> = OPTIONS.into_iter().skip(2).collect();
-    let args = Args::parse(args, &options, &[]).map_err(Failure::Misused)?;
+    let args = Args::parse(args, &options, &["epochs"]).map_err(Failure::Misused)?;
     args.set_threads().map_err(Failure::Misused)?;
     let [run_folder] = &args.words[..] else {
         return Err(Failure::Misused(Error::new("resume: which run?").help(RESUME_USAGE.trim_end())));
     };
     let (folder, mut config) = Folder::open(Path::new(run_folder))?;
+    let mut line = Settings::default();
+    for (word, text) in &args.settings {
+        line.set(word, text, &WORDS).map_err(Failure::Misused)?;
+    }
+    if let Some(epochs) = line.whole("epochs", 1).map_err(Failure::Misused)? {
+        config.epochs = epochs;
+        folder.write("run.toml", &config.to_toml())?;
+    }
     if let Some(text) = args.value("checkpoint-every") {
         config.checkpoint_every = seconds(text).map_err(Failure::Misused)?;
     }

@@ -138,14 +138,12 @@ fn a_run_that_goes_on_from_a_checkpoint_has_the_bits_of_one_that_was_never_stopp
 #[test]
 fn ctrl_c_saves_says_where_and_exits_with_130() {
     let place = Place::new("interrupt");
-    let args = ["train", "moons", "--epochs", "150", "--seed", "3"];
-    place.ok(&[&args[..], &["--quiet", "--out", "whole"]].concat());
-    let child = place
-        .command(&[&args[..], &["--out", "stopped"]].concat())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    // More epochs than any machine gets through before the signal arrives.
+    let train = |epochs: &str, out: &str| {
+        let args = ["train", "moons", "--epochs", epochs, "--schedule.name", "Constant", "--quiet", "--out", out];
+        place.command(&args)
+    };
+    let child = train("10000000", "stopped").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let metrics = place.0.join("stopped/metrics.jsonl");
     let begun = Instant::now();
     while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
@@ -159,9 +157,18 @@ fn ctrl_c_saves_says_where_and_exits_with_130() {
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(message.contains(": all of it is in stopped/checkpoints/"), "{message}");
     assert!(message.trim_end().ends_with("\n  limpid resume stopped"), "{message}");
-    place.ok(&["resume", "stopped", "--quiet"]);
+    // Two epochs more, and the bits of a run that was never stopped.
+    let done = text(&place.read("stopped/metrics.jsonl")).lines().count();
+    let epochs = (done + 2).to_string();
+    place.ok(&["resume", "stopped", "--quiet", "--epochs", &epochs]);
+    assert!(train(&epochs, "whole").status().unwrap().success());
     assert!(place.read("whole/model.safetensors") == place.read("stopped/model.safetensors"));
     assert_eq!(place.read("whole/metrics.jsonl"), place.read("stopped/metrics.jsonl"));
+    assert_eq!(
+        text(&place.read("whole/run.toml")),
+        text(&place.read("stopped/run.toml")),
+        "the run's own file says how many epochs it has"
+    );
 }
 
 #[test]
