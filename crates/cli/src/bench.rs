@@ -4,14 +4,18 @@
 //! each step, and its result is in host memory when a step ends. The plain figures are what the README's code does:
 //! everything is recorded at each step; `--captured` measures replays.
 
-use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use limpid::prelude::*;
-use limpid::{Capture, Cell, Error, Result, cpu, set_threads};
+use limpid::{Capture, Cell, Error, Result, cpu};
 
-const USAGE: &str = "\
+use crate::args::{Args, Option_};
+use crate::failure::Failure;
+use crate::settings::placed_unknown;
+use crate::terminal::say;
+
+pub const USAGE: &str = "\
 limpid bench [--list] [--json] [--check] [--captured] [--only NAME,...] [--threads N]
 
   --list        the names of the cases
@@ -216,73 +220,43 @@ fn peak_mb() -> Option<f64> {
 }
 
 /// What the user asks for.
-#[derive(Default)]
 struct Options {
-    list: bool,
     json: bool,
-    check: bool,
     captured: bool,
     only: Vec<String>,
-    threads: Option<usize>,
+    threads: Option<String>,
 }
 
-impl Options {
-    fn parse(args: &[String]) -> Result<Options, String> {
-        let mut options = Options::default();
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--list" => options.list = true,
-                "--json" => options.json = true,
-                "--check" => options.check = true,
-                "--captured" => options.captured = true,
-                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-                "--threads" => {
-                    let text = value()?;
-                    let threads = text.parse().ok().filter(|&n: &usize| n > 0);
-                    options.threads =
-                        Some(threads.ok_or_else(|| format!("--threads: {text:?} is no number of threads"))?);
-                }
-                "-h" | "--help" => return Err(USAGE.to_owned()),
-                other => return Err(format!("unknown option {other:?}\n{USAGE}")),
-            }
-        }
-        if let Some(name) = options.only.iter().find(|n| !CASES.iter().any(|c| c.name == n.as_str())) {
-            return Err(format!("no case is called {name:?}: limpid bench --list names them"));
-        }
-        Ok(options)
-    }
-}
+const OPTIONS: [Option_; 6] = [
+    ("list", None),
+    ("json", None),
+    ("check", None),
+    ("captured", None),
+    ("only", Some("NAMES")),
+    ("threads", Some("N")),
+];
 
-/// Runs the command; returns the exit code.
-pub fn run(args: &[String]) -> i32 {
-    let options = match Options::parse(args) {
-        Ok(options) => options,
-        Err(text) if text == USAGE => {
-            print!("{USAGE}");
-            return 0;
-        }
-        Err(text) => {
-            eprintln!("bench: {text}");
-            return 2;
-        }
-    };
-    if options.list {
-        CASES.iter().for_each(|c| println!("{}", c.name));
-        return 0;
+/// `limpid bench`.
+pub fn bench(args: &[String]) -> Result<(), Failure> {
+    let args = Args::parse(args, &OPTIONS, &[]).map_err(Failure::Misused)?;
+    args.set_threads().map_err(Failure::Misused)?;
+    if let Some(word) = args.words.first() {
+        return Err(Failure::Misused(Error::new(format!("bench: {word:?} is left over")).help(format!("--only {word}"))));
     }
-    if let Some(threads) = options.threads {
-        set_threads(threads);
+    let only = args.value("only").map_or_else(Vec::new, |names| names.split(',').map(str::to_owned).collect());
+    let names = CASES.iter().map(|case| case.name);
+    if let Some(name) = only.iter().find(|name| !names.clone().any(|known| known == name.as_str())) {
+        let error = Error::new(format!("--only: no case is called {name:?}"));
+        return Err(Failure::Misused(placed_unknown(error, name, &names.collect::<Vec<_>>())));
     }
-    let done = if options.check { check() } else { all(&options) };
-    match done {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            1
-        }
+    if args.has("list") {
+        say(&names.map(|name| format!("{name}\n")).collect::<String>());
+        return Ok(());
     }
+    let threads = args.value("threads").map(str::to_owned);
+    let options = Options { json: args.has("json"), captured: args.has("captured"), only, threads };
+    if args.has("check") { check()? } else { all(&options)? }
+    Ok(())
 }
 
 fn all(options: &Options) -> Result<()> {
@@ -295,8 +269,8 @@ fn all(options: &Options) -> Result<()> {
         let mut command = Command::new(&program);
         command.args(["bench", "--only", case.name]);
         command.args(options.json.then_some("--json")).args(options.captured.then_some("--captured"));
-        if let Some(threads) = options.threads {
-            command.args(["--threads", &threads.to_string()]);
+        if let Some(threads) = &options.threads {
+            command.args(["--threads", threads]);
         }
         let status = command.status().map_err(|e| Error::new(format!("{}: {e}", case.name)))?;
         if !status.success() {
@@ -313,7 +287,6 @@ fn one(name: &str, options: &Options) -> Result<()> {
     let (median, least) = measure(&mut *prepared.step)?;
     let gflops = prepared.flop.map(|flop| flop / median / 1e3);
     let (threads, rss) = (cpu().pool.threads(), peak_mb());
-    let mut out = std::io::stdout().lock();
     let number = |v: Option<f64>| v.map_or_else(|| "null".to_owned(), |v| format!("{v:.2}"));
     let line = if options.json {
         format!(
@@ -327,7 +300,8 @@ fn one(name: &str, options: &Options) -> Result<()> {
         let memory = rss.map_or_else(String::new, |m| format!(" {m:7.1} MB"));
         format!("{name:36} {median:12.2} µs  least {least:12.2} µs{rate}{memory}")
     };
-    writeln!(out, "{line}").map_err(|e| Error::new(format!("writing the result: {e}")))
+    say(&format!("{line}\n"));
+    Ok(())
 }
 
 /// PyTorch's first 20 losses of each training case, made by `crates/cli/bench/losses.py`.
@@ -370,7 +344,7 @@ fn check() -> Result<()> {
             let difference = (loss - expected).abs() / expected.abs();
             worst = if difference.is_nan() { difference } else { worst.max(difference) };
         }
-        println!("{name}: 20 losses, largest relative difference {worst:.1e} (at most {TOLERANCE:.1e})");
+        say(&format!("{name}: 20 losses, largest relative difference {worst:.1e} (at most {TOLERANCE:.1e})\n"));
         if worst.is_nan() || worst > TOLERANCE {
             return Err(Error::new(format!("{name}: the losses differ from PyTorch's by {worst:.1e}")));
         }

@@ -1,7 +1,7 @@
 //! What a run shows when it begins and ends: on the terminal, and as a page.
 
 use std::fmt::Write;
-use std::io::{IsTerminal, stdout};
+use std::io::stdout;
 
 use limpid::Result;
 use limpid::data::Dataset;
@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::draw;
 use crate::folder::Folder;
 use crate::parts::Parts;
-use crate::progress::{measure, say};
+use crate::progress::measure;
+use crate::terminal::{Style, say, styled};
 
 /// What is known of a finished run.
 pub struct Ending<'a> {
@@ -52,11 +53,12 @@ impl Ending<'_> {
             out += &draw::confusion_page(&classes, confusion);
         }
         let _ = writeln!(out, "\n  {}", if self.parts.test.is_some() { "test" } else { "training" });
-        let _ = writeln!(out, "  {:<12}{:>10.4}", "loss", self.test.loss);
-        for (name, value) in self.test.scores.named() {
-            let _ = writeln!(out, "  {name:<12}{:>10}", measure(name, value));
+        let scores = self.test.scores.named();
+        for (name, value) in [("loss", self.test.loss)].into_iter().chain(scores) {
+            let value = format!("{:>10}", measure(name, value));
+            let _ = writeln!(out, "  {name:<12}{}", styled(&value, Style::Measure, &stdout()));
         }
-        let _ = writeln!(out, "\n{}\n\nnext:", emphasized(&self.sentence()));
+        let _ = writeln!(out, "\n{}\n\nnext:", styled(&self.sentence(), Style::Strong, &stdout()));
         let next = [
             (format!("limpid predict {place} < rows.csv"), "what it says of new rows"),
             (format!("limpid eval {place}"), "measures it again"),
@@ -165,10 +167,4 @@ fn curve(losses: &[f64]) -> String {
         let _ = writeln!(out, "{label} │{line}");
     }
     out
-}
-
-/// In bold on a terminal.
-fn emphasized(text: &str) -> String {
-    let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if colours { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }

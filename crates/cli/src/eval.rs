@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::args::Args;
 use crate::failure::Failure;
 use crate::model::{self, Trained};
-use crate::progress::{measure, say};
+use crate::progress::measure;
+use crate::terminal::say;
 use crate::train::scores;
 use crate::{draw, parts, words};
 

@@ -1,6 +1,11 @@
 //! How a command can end that does not succeed.
 
+use std::io::stderr;
+
 use limpid::Error;
+use serde_json::json;
+
+use crate::terminal::{Style, complain, say, styled};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -30,11 +35,18 @@ impl From<Error> for Failure {
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Failure {
+    /// Says so on standard error, and with `json` as an event on standard output: a program that reads there need not
+    /// look elsewhere. The interruption was told of where it happened.
+    pub fn tell(&self, json: bool) {
         match self {
-            Failure::Failed(error) | Failure::Misused(error) => write!(f, "error: {error}"),
-            Failure::Interrupted(what) => f.write_str(what),
+            Failure::Failed(error) | Failure::Misused(error) => {
+                if json {
+                    say(&format!("{}\n", json!({"event": "error", "message": error.to_string()})));
+                }
+                complain(&format!("{}: {error}", styled("error", Style::Wrong, &stderr())));
+            }
+            Failure::Interrupted(what) => complain(what),
         }
     }
 }

@@ -59,11 +59,13 @@ impl Folder {
         Ok((folder, config))
     }
 
-    /// Removes what a run consists of, and nothing else.
+    /// Removes what a run consists of, and nothing else. A folder in which nothing can be removed keeps all of it.
     fn clear(&self) -> Result<()> {
-        let checkpoints = self.file("checkpoints");
-        if checkpoints.is_dir() {
-            fs::remove_dir_all(&checkpoints).map_err(|error| system(&checkpoints, "remove", &error))?;
+        let (checkpoints, aside) = (self.file("checkpoints"), self.file(".checkpoints.old"));
+        // Emptied in its place, a folder that can not be removed itself would have lost its checkpoints.
+        for folder in [&aside, &checkpoints].into_iter().filter(|folder| folder.is_dir()) {
+            let moved = if *folder == aside { Ok(()) } else { fs::rename(folder, &aside) };
+            moved.and_then(|()| fs::remove_dir_all(&aside)).map_err(|error| system(folder, "remove", &error))?;
         }
         for file in FILES.map(|name| self.file(name)).into_iter().filter(|file| file.exists()) {
             fs::remove_file(&file).map_err(|error| system(&file, "remove", &error))?;

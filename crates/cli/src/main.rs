@@ -18,12 +18,14 @@ mod predict;
 mod progress;
 mod settings;
 mod suggest;
+mod terminal;
 mod train;
 mod words;
 
 use failure::Failure;
 use limpid::Error;
 use settings::placed_unknown;
+use terminal::{complain, say};
 
 const USAGE: &str = "\
 limpid COMMAND [options]
@@ -40,55 +42,53 @@ limpid COMMAND [options]
 
 type Command = fn(&[String]) -> Result<(), Failure>;
 
-/// Name, function and usage of each command but `bench`.
-const COMMANDS: [(&str, Command, &str); 5] = [
+/// Name, function and usage of each command.
+const COMMANDS: [(&str, Command, &str); 6] = [
     ("train", train::train, train::USAGE),
     ("resume", train::resume, train::RESUME_USAGE),
     ("eval", eval::eval, eval::USAGE),
     ("predict", predict::predict, predict::USAGE),
     ("new", new::new, new::USAGE),
+    ("bench", bench::bench, bench::USAGE),
 ];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    std::process::exit(dispatch(&args));
+    for complaint in &limpid::config().complaints {
+        complain(&format!("note: {complaint}"));
+    }
+    let done = dispatch(&args).and_then(|()| terminal::lost().map_or(Ok(()), |error| Err(error.into())));
+    let code = match done {
+        Ok(()) => 0,
+        Err(failure) => {
+            failure.tell(args.iter().any(|arg| arg == "--json"));
+            failure.code()
+        }
+    };
+    std::process::exit(code);
 }
 
-fn dispatch(args: &[String]) -> i32 {
-    for complaint in &limpid::config().complaints {
-        eprintln!("note: {complaint}");
-    }
+fn dispatch(args: &[String]) -> Result<(), Failure> {
     let Some(name) = args.first().map(String::as_str) else {
-        eprint!("{USAGE}");
-        return 2;
+        return Err(Failure::Misused(Error::new("which command?").note(USAGE.trim_end())));
     };
     if matches!(name, "help" | "--help" | "-h") {
-        print!("{USAGE}");
-        return 0;
+        say(USAGE);
+        return Ok(());
     }
     if matches!(name, "--version" | "-V") {
-        println!("limpid {}", env!("CARGO_PKG_VERSION"));
-        return 0;
+        say(concat!("limpid ", env!("CARGO_PKG_VERSION"), "\n"));
+        return Ok(());
     }
-    if name == "bench" {
-        return bench::run(&args[1..]);
-    }
-    let result = match COMMANDS.iter().find(|(command, _, _)| *command == name) {
+    match COMMANDS.iter().find(|(command, _, _)| *command == name) {
         Some((_, _, usage)) if args[1..].iter().any(|arg| arg == "--help" || arg == "-h") => {
-            print!("{usage}");
+            say(usage);
             Ok(())
         }
         Some((_, run, _)) => run(&args[1..]),
         None => {
-            let names: Vec<&str> = COMMANDS.iter().map(|(name, _, _)| *name).chain(["bench"]).collect();
+            let names: Vec<&str> = COMMANDS.iter().map(|(name, _, _)| *name).collect();
             Err(Failure::Misused(placed_unknown(Error::new(format!("unknown command {name:?}")), name, &names)))
-        }
-    };
-    match result {
-        Ok(()) => 0,
-        Err(failure) => {
-            eprintln!("{failure}");
-            failure.code()
         }
     }
 }

@@ -8,7 +8,7 @@ use limpid_io::write;
 use crate::args::Args;
 use crate::builtin;
 use crate::failure::Failure;
-use crate::progress::say;
+use crate::terminal::say;
 
 pub const USAGE: &str = "\
 limpid new NAME [--overwrite]    writes NAME.toml: a run file with comments

@@ -1,6 +1,6 @@
 //! `limpid predict`: what a trained model says of new rows.
 
-use std::io::{Read, Write, stdin, stdout};
+use std::io::{Read, stdin};
 use std::path::Path;
 
 use limpid::data::{Task, table};
@@ -14,6 +14,7 @@ use crate::args::Args;
 use crate::failure::Failure;
 use crate::folder::system;
 use crate::model::{self, Trained};
+use crate::terminal::say;
 
 pub const USAGE: &str = "\
 limpid predict RUN [FILE] [--json] [--threads N]
@@ -37,13 +38,8 @@ pub fn predict(args: &[String]) -> Result<(), Failure> {
     let is_json = matches!(first, Some(b'[' | b'{'));
     let rows = if is_json { from_json(&trained, name, &bytes)? } else { from_csv(&trained, name, &bytes)? };
     let lines = answers(&trained, &rows, is_json || args.has("json"))?;
-    match stdout().lock().write_all(lines.as_bytes()) {
-        // A reader that has seen enough is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(format!("standard output: {error}")).into())
-        }
-        _ => Ok(()),
-    }
+    say(&lines);
+    Ok(())
 }
 
 fn read(file: Option<&str>) -> Result<(&str, Vec<u8>)> {

@@ -1,6 +1,6 @@
 //! How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use limpid::train::{Event, Trainer};
@@ -97,10 +97,4 @@ pub fn measure(name: &str, value: f64) -> String {
         "accuracy" | "precision" | "recall" | "f1" => format!("{:.2} %", value * 100.0),
         _ => format!("{value:.4}"),
     }
-}
-
-/// Writes to standard output. That nobody reads it any more (`| head`) is no reason to stop.
-pub fn say(text: &str) {
-    let mut out = stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -16,8 +16,9 @@ use crate::config::{Config, WORDS};
 use crate::failure::Failure;
 use crate::folder::{Folder, metadata};
 use crate::parts::{self, Parts};
-use crate::progress::{Progress, say};
+use crate::progress::Progress;
 use crate::settings::{Settings, placed_unknown};
+use crate::terminal::{complain, say};
 use crate::{builtin, ending, words};
 
 pub const USAGE: &str = "\
@@ -108,15 +109,16 @@ pub fn resume(args: &[String]) -> Result<(), Failure> {
     for (word, text) in &args.settings {
         line.set(word, text, &WORDS).map_err(Failure::Misused)?;
     }
-    if let Some(epochs) = line.whole("epochs", 1).map_err(Failure::Misused)? {
-        config.epochs = epochs;
-        folder.write("run.toml", &config.to_toml())?;
-    }
+    let longer = line.whole("epochs", 1).map_err(Failure::Misused)?;
+    config.epochs = longer.unwrap_or(config.epochs);
     if let Some(text) = args.value("checkpoint-every") {
         config.checkpoint_every = seconds(text).map_err(Failure::Misused)?;
     }
     let checkpoint = Checkpoint::newest(folder.path())?;
     let (parts, network) = prepare(&config)?;
+    if longer.is_some() {
+        folder.write("run.toml", &config.to_toml())?;
+    }
     folder.cut_metrics(checkpoint.state.step)?;
     run(&config, &folder, &parts, &network, Some(checkpoint), Output::of(&args))
 }
@@ -198,8 +200,11 @@ fn run(
     let (loss, eval_loss) = words::losses(&config.loss);
     let (train, validation) = (&parts.train, parts.validation.as_ref());
     let mut trainer = trainer(config, parts, network, &*loss, &*eval_loss)?;
+    let about = metadata(train.task(), train.columns());
+    let mut keeper = Keeper { folder, about, kept: None, saved: Instant::now(), spent: Duration::ZERO };
     if let Some(checkpoint) = from {
         compare(&checkpoint, trainer.state(), output);
+        keeper.kept = Some(checkpoint.state.step);
         trainer.resume(checkpoint)?;
     }
     output.event(&json!({"event": "start", "run": folder.path(), "epochs": config.epochs, "seed": config.seed,
@@ -210,30 +215,24 @@ fn run(
         ending::greet(config, folder, parts, network);
     }
     catch_interrupts();
-    let about = metadata(train.task(), train.columns());
     let mut progress = Progress::new(output.for_people(), trainer.state().step);
-    let mut saved = Instant::now();
     let every = Duration::from_secs_f64(config.checkpoint_every);
-    let mut spent = Duration::ZERO;
     let finished = trainer.run(&mut |trainer, event| {
         progress.event(trainer, &event);
         if let Event::Epoch(epoch) = &event {
             let line = metrics(epoch);
-            folder.append(&line)?;
+            folder.append(&line).map_err(|error| keeper.kept(error))?;
             output.event(&tagged("epoch", &line));
         }
-        // A checkpoint that takes long is made less often: they take 2 % of the time at most.
-        if INTERRUPTED.load(SeqCst) == 0 && saved.elapsed() >= every.max(spent * 50) {
-            let begun = Instant::now();
-            save(trainer, folder, &about)?;
-            (saved, spent) = (Instant::now(), begun.elapsed());
+        if INTERRUPTED.load(SeqCst) == 0 && keeper.is_due(every) {
+            keeper.save(trainer)?;
         }
         Ok(if INTERRUPTED.load(SeqCst) > 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     progress.finish();
     let finished = finished?;
     let seconds = trainer.seconds();
-    let place = save(&trainer, folder, &about)?;
+    let place = keeper.save(&trainer)?;
     if !finished {
         let step = trainer.state().step;
         output.event(&json!({"event": "interrupted", "run": folder.path(), "step": step, "checkpoint": place}));
@@ -257,11 +256,46 @@ fn run(
     Ok(())
 }
 
-/// Writes a checkpoint, and the weights that a user wants: the best so far, else the newest.
-fn save(trainer: &Trainer<'_>, folder: &Folder, about: &Metadata) -> Result<PathBuf> {
-    let place = trainer.checkpoint().save(folder.path(), about)?;
-    checkpoint::save(&folder.file("model.safetensors"), &trainer.best_weights(), about)?;
-    Ok(place)
+/// Keeps a run on the disk.
+struct Keeper<'a> {
+    folder: &'a Folder,
+    about: Metadata,
+    /// The step of the newest checkpoint.
+    kept: Option<u64>,
+    /// When it was made, and how long that took.
+    saved: Instant,
+    spent: Duration,
+}
+
+impl Keeper<'_> {
+    /// Whether the newest checkpoint is old enough. One that takes long is made less often: they take 2 % of the time
+    /// at most.
+    fn is_due(&self, every: Duration) -> bool {
+        self.saved.elapsed() >= every.max(self.spent * 50)
+    }
+
+    /// Writes a checkpoint, and the weights that a user wants: the best so far, else the newest.
+    fn save(&mut self, trainer: &Trainer<'_>) -> Result<PathBuf> {
+        let begun = Instant::now();
+        let path = self.folder.path();
+        let place = trainer.checkpoint().save(path, &self.about).map_err(|error| self.kept(error))?;
+        self.kept = Some(trainer.state().step);
+        checkpoint::save(&self.folder.file("model.safetensors"), &trainer.best_weights(), &self.about)
+            .map_err(|error| self.kept(error))?;
+        (self.saved, self.spent) = (Instant::now(), begun.elapsed());
+        Ok(place)
+    }
+
+    /// `error` of writing, with what is not lost.
+    fn kept(&self, error: Error) -> Error {
+        match self.kept {
+            Some(step) => error.note(format!(
+                "all up to step {step} is kept, and goes on with: limpid resume {}",
+                self.folder.path().display()
+            )),
+            None => error,
+        }
+    }
 }
 
 /// Says so where the rest of the run will not have the bits of an uninterrupted one.
@@ -274,9 +308,9 @@ fn compare(checkpoint: &Checkpoint, here: &checkpoint::State, output: Output) {
         [("instruction set", &then.isa, &now.isa), ("version of limpid", &then.version, &now.version)]
     {
         if then != now {
-            eprintln!(
+            complain(&format!(
                 "note: the run was begun with the {what} {then}, and goes on with {now}: it may round differently"
-            );
+            ));
         }
     }
 }

@@ -42,11 +42,10 @@ impl View {
             Op::Reshape => view.strides = reshaped(from, &self.strides, to)?,
             Op::Permute(axes) => view.strides = permuted(&self.strides, axes),
             Op::Broadcast => {
-                for i in 0..to.rank() {
-                    if from[i] == 1 && to[i] != 1 {
-                        view.strides[i] = 0;
-                    }
-                }
+                let new = to.rank() - from.rank();
+                let stride =
+                    |i: usize| if i < new || (from[i - new] == 1 && to[i] != 1) { 0 } else { self.strides[i - new] };
+                view.strides = (0..to.rank()).map(stride).collect();
                 if planted(Fault::BroadcastStride) {
                     view.strides.iter_mut().for_each(|s| *s = 0);
                 }

@@ -71,7 +71,7 @@ pub(crate) enum Op {
     Reshape,
     /// Axis i of the result is axis `axes[i]` of the input.
     Permute(AxisList),
-    /// Axes of size 1 stretched to the node's shape.
+    /// Axes of size 1 stretched, and axes added in front, to the node's shape.
     Broadcast,
     /// y[i] = x[start + step·i] along `axis`; `start` is a number of the host, unless it is `fixed`: then it
     /// belongs to the structure.

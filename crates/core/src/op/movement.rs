@@ -7,7 +7,7 @@ use limpid_kernels::Number;
 use limpid_kernels::fused::ReduceFn;
 use smallvec::smallvec;
 
-use crate::op::{AxisList, Backward, Grads, Op, reduce};
+use crate::op::{AxisList, Backward, Grads, Op, reduce, source};
 use crate::reference::Array;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -18,6 +18,9 @@ pub(crate) fn reshape(x: &Tensor, shape: Shape) -> Tensor {
     debug_assert_eq!(x.numel(), shape.elements());
     if *x.shape() == shape {
         return x.clone();
+    }
+    if let Some(number) = source::filled(x, &shape) {
+        return number;
     }
     Tensor::record(Op::Reshape, &[x], shape, x.dtype())
 }
@@ -38,18 +41,11 @@ pub(crate) fn broadcast(x: &Tensor, shape: &Shape) -> Tensor {
     if x.shape() == shape {
         return x.clone();
     }
-    let x = if x.rank() < shape.rank() {
-        let mut padded: Shape = std::iter::repeat_n(1, shape.rank() - x.rank()).collect();
-        x.shape().iter().for_each(|&size| padded.push(size));
-        reshape(x, padded)
-    } else {
-        x.clone()
-    };
-    if x.shape() == shape {
-        return x;
+    if let Some(number) = source::filled(x, shape) {
+        return number;
     }
     debug_assert_eq!(x.shape().broadcast(shape).as_ref(), Some(shape));
-    Tensor::record(Op::Broadcast, &[&x], shape.clone(), x.dtype())
+    Tensor::record(Op::Broadcast, &[x], shape.clone(), x.dtype())
 }
 
 /// y[i] = x[start + step·i] along `axis`, for i below `len`; all in range, step not 0.
@@ -126,8 +122,9 @@ pub(crate) fn permute_vjp(axes: &AxisList, b: &Backward<'_>) -> Grads {
 /// The sum over what was stretched.
 pub(crate) fn broadcast_vjp(b: &Backward<'_>) -> Grads {
     let (x, g) = (&b.inputs[0], b.g());
-    let stretched: AxisList = (0..x.rank()).filter(|&i| x.shape()[i] != g.shape()[i]).collect();
-    smallvec![Some(reduce::reduce(ReduceFn::Sum, g, &stretched))]
+    let new = g.rank() - x.rank();
+    let stretched: AxisList = (0..g.rank()).filter(|&i| i < new || x.shape()[i - new] != g.shape()[i]).collect();
+    smallvec![Some(reshape(&reduce::reduce(ReduceFn::Sum, g, &stretched), x.shape().clone()))]
 }
 
 /// Zeros between and around; flipped first when the step is negative.
@@ -203,6 +200,7 @@ pub(crate) fn permute_reference(axes: &AxisList, x: &Array, shape: &Shape) -> Ar
 
 pub(crate) fn broadcast_reference(x: &Array, shape: &Shape) -> Array {
     Array::from_fn(shape.clone(), x.dtype, |at| {
+        let at = &at[at.len() - x.shape.rank()..];
         let from: Vec<usize> = at.iter().zip(x.shape.iter()).map(|(&i, &size)| if size == 1 { 0 } else { i }).collect();
         x.get(&from)
     })

@@ -20,14 +20,35 @@ pub(crate) fn leaf(buffer: Arc<Buffer>, shape: Shape, dtype: DType) -> Tensor {
 /// A number that belongs to the structure, shape `[]`.
 #[track_caller]
 pub(crate) fn constant(n: Number, dtype: DType) -> Tensor {
-    Tensor::record(Op::Const(n), &[], Shape::scalar(), dtype)
+    constant_of(n, dtype, Shape::scalar())
+}
+
+/// A number that belongs to the structure, at each element of `shape`.
+#[track_caller]
+pub(crate) fn constant_of(n: Number, dtype: DType, shape: Shape) -> Tensor {
+    Tensor::record(Op::Const(n), &[], shape, dtype)
 }
 
 /// A number of the host, shape `[]`; of the structure in the body of a compound.
 #[track_caller]
 pub(crate) fn scalar(n: Number, dtype: DType) -> Tensor {
+    scalar_of(n, dtype, Shape::scalar())
+}
+
+/// [`scalar`] at each element of `shape`.
+#[track_caller]
+pub(crate) fn scalar_of(n: Number, dtype: DType, shape: Shape) -> Tensor {
     let op = if crate::compound::in_body() { Op::Const(n) } else { Op::Scalar(n) };
-    Tensor::record(op, &[], Shape::scalar(), dtype)
+    Tensor::record(op, &[], shape, dtype)
+}
+
+/// The number that `x` is, at each element of `shape`: what needs no node to stretch it.
+#[track_caller]
+pub(crate) fn filled(x: &Tensor, shape: &Shape) -> Option<Tensor> {
+    match &x.node.op {
+        op @ (Op::Const(_) | Op::Scalar(_)) => Some(Tensor::record(op.clone(), &[], shape.clone(), x.dtype())),
+        _ => None,
+    }
 }
 
 /// The index along `axis` at each element, i64.

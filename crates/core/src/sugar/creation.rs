@@ -123,7 +123,7 @@ impl Tensor {
     #[track_caller]
     pub fn constant_like(&self, value: f64) -> Tensor {
         let number = if self.dtype().is_float() { Number::Float(value) } else { Number::Int(value as i64) };
-        source::constant(number, self.dtype()).expand_to(self.shape())
+        source::constant_of(number, self.dtype(), self.shape().clone())
     }
 
     /// start, start + step, … below `end` (above it for a negative step), i64.

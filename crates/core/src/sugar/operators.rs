@@ -59,10 +59,10 @@ impl Value {
     }
 
     #[track_caller]
-    fn to_tensor(&self, dtype: DType) -> Tensor {
+    fn to_tensor(&self, dtype: DType, shape: &Shape) -> Tensor {
         match self {
-            Value::Tensor(t) => elementwise::cast(t, dtype),
-            Value::Number(n) => source::scalar(as_type(*n, dtype), dtype),
+            Value::Tensor(t) => movement::broadcast(&elementwise::cast(t, dtype), shape),
+            Value::Number(n) => source::scalar_of(as_type(*n, dtype), dtype, shape.clone()),
         }
     }
 }
@@ -83,7 +83,7 @@ fn align(name: &str, a: &Value, b: &Value, to_float: bool) -> Result<(Tensor, Te
         let guess = if sa.rank() >= sb.rank() { sa } else { sb };
         return Err(Tensor::fail(error, &inputs, guess, dtype));
     };
-    Ok((movement::broadcast(&a.to_tensor(dtype), &shape), movement::broadcast(&b.to_tensor(dtype), &shape)))
+    Ok((a.to_tensor(dtype, &shape), b.to_tensor(dtype, &shape)))
 }
 
 /// f over both sides, aligned. Sums and products of bools are bools, as in torch.

@@ -67,26 +67,14 @@ mod tests {
             &graph,
             &[
                 "%0 input f32 [4]",
-                "%1 const 2 f32 []",
-                "%2 reshape %1 f32 [1]",
-                "%3 broadcast %2 f32 [4]",
+                "%1 const 2 f32 [4]",
+                "%2 add %0 %1 f32 [4]",
+                "%3 const 2 f32 [4]",
                 "%4 add %0 %3 f32 [4]",
-                "%5 const 2 f32 []",
-                "%6 reshape %5 f32 [1]",
-                "%7 broadcast %6 f32 [4]",
-                "%8 add %0 %7 f32 [4]",
-                "%9 mul %4 %8 f32 [4]",
-                "→ %9",
-            ],
-            &[
-                "%0 input f32 [4]",
-                "%1 const 2 f32 []",
-                "%2 reshape %1 f32 [1]",
-                "%3 broadcast %2 f32 [4]",
-                "%4 add %0 %3 f32 [4]",
-                "%5 mul %4 %4 f32 [4]",
+                "%5 mul %2 %4 f32 [4]",
                 "→ %5",
             ],
+            &["%0 input f32 [4]", "%1 const 2 f32 [4]", "%2 add %0 %1 f32 [4]", "%3 mul %2 %2 f32 [4]", "→ %3"],
         );
         stays(cse, &traced(&[&[4]], |x| vec![&x[0] * 2.0 + &x[0] * 2.0]));
     }

@@ -6,7 +6,7 @@ use limpid_kernels::fused::{BinaryFn, UnaryFn};
 use smallvec::smallvec;
 
 use crate::error::Result;
-use crate::exec::arena::{Edges, GNode, Graph, NodeId};
+use crate::exec::arena::{Class, Edges, GNode, Graph, NodeId, class};
 use crate::op::{AxisList, Op, elementwise};
 use crate::reference::Array;
 use crate::shape::Shape;
@@ -21,9 +21,10 @@ pub(crate) fn fold(graph: &Graph) -> Result<Graph> {
             return Ok(id);
         }
         if let Some(n) = constant(new, node, &inputs) {
-            let number = GNode { op: Op::Const(n), inputs: Edges::new(), shape: Shape::scalar(), ..node.clone() };
-            let number = new.push(number);
-            return Ok(stretch(new, node, number));
+            return Ok(new.push(GNode { op: Op::Const(n), inputs: Edges::new(), ..node.clone() }));
+        }
+        if let Some(source) = uniform(new, node, &inputs) {
+            return Ok(new.push(GNode { shape: node.shape.clone(), ..source }));
         }
         Ok(match &node.op {
             Op::Reshape => push_reshape(new, node, inputs[0]),
@@ -34,15 +35,21 @@ pub(crate) fn fold(graph: &Graph) -> Result<Graph> {
 }
 
 /// The number that all elements of a node are, when that is known.
-fn number(graph: &Graph, mut id: NodeId) -> Option<Number> {
-    loop {
-        let node = graph.node(id);
-        match node.op {
-            Op::Const(n) => return Some(Array::round(node.dtype, n)),
-            Op::Broadcast | Op::Reshape | Op::Permute(_) | Op::Slice { .. } | Op::Window { .. } => id = node.inputs[0],
-            _ => return None,
-        }
+fn number(graph: &Graph, id: NodeId) -> Option<Number> {
+    let node = graph.node(id);
+    match node.op {
+        Op::Const(n) => Some(Array::round(node.dtype, n)),
+        _ => None,
     }
+}
+
+/// The number, of the structure or the host, of which the node is a view.
+fn uniform(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<GNode> {
+    if class(&node.op) != Class::View {
+        return None;
+    }
+    let below = graph.node(inputs[0]);
+    matches!(below.op, Op::Const(_) | Op::Scalar(_)).then(|| below.clone())
 }
 
 /// The input that the node is equal to, bit by bit.
@@ -93,19 +100,6 @@ fn constant(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Number> {
     Some(array.data[0])
 }
 
-/// `number`, of shape `[]`, stretched to the shape of `node`.
-fn stretch(new: &mut Graph, node: &GNode, number: NodeId) -> NodeId {
-    if node.shape.rank() == 0 {
-        return number;
-    }
-    let ones: Shape = node.shape.iter().map(|_| 1).collect();
-    let thin = new.push(GNode { op: Op::Reshape, inputs: smallvec![number], shape: ones.clone(), ..node.clone() });
-    if ones == node.shape {
-        return thin;
-    }
-    new.push(GNode { op: Op::Broadcast, inputs: smallvec![thin], ..node.clone() })
-}
-
 fn push_reshape(new: &mut Graph, node: &GNode, mut input: NodeId) -> NodeId {
     while matches!(new.node(input).op, Op::Reshape) {
         input = new.node(input).inputs[0];
@@ -145,15 +139,11 @@ mod tests {
             &graph,
             &[
                 "%0 input f32 [2]",
-                "%1 const 1 f32 []",
-                "%2 reshape %1 f32 [1]",
-                "%3 broadcast %2 f32 [2]",
-                "%4 mul %0 %3 f32 [2]",
-                "%5 const 1 f32 []",
-                "%6 reshape %5 f32 [1]",
-                "%7 broadcast %6 f32 [2]",
-                "%8 div %4 %7 f32 [2]",
-                "→ %8",
+                "%1 const 1 f32 [2]",
+                "%2 mul %0 %1 f32 [2]",
+                "%3 const 1 f32 [2]",
+                "%4 div %2 %3 f32 [2]",
+                "→ %4",
             ],
             &["%0 input f32 [2]", "→ %0"],
         );

@@ -62,15 +62,7 @@ mod tests {
             inline,
             &graph,
             &["%0 input f32 [3]", "%1 relu %0 f32 [3]", "%2 part %1 f32 [3]", "→ %2"],
-            &[
-                "%0 input f32 [3]",
-                "%1 const 0 f32 []",
-                "%2 reshape %1 f32 [1]",
-                "%3 broadcast %2 f32 [3]",
-                "%4 le %0 %3 bool [3]",
-                "%5 select %4 %3 %0 f32 [3]",
-                "→ %5",
-            ],
+            &["%0 input f32 [3]", "%1 const 0 f32 [3]", "%2 le %0 %1 bool [3]", "%3 select %2 %1 %0 f32 [3]", "→ %3"],
         );
     }
 

@@ -54,7 +54,9 @@ pub(crate) fn legalize(graph: &Graph) -> Result<Graph> {
                 let below = new.node(inputs[0]).shape.clone();
                 views[inputs[0].index()].apply(&node.op, &below, &node.shape, node.args).expect("a view of a copy")
             }
-            (Op::Const(_) | Op::Scalar(_), _) => View { strides: smallvec![], ..View::contiguous(&node.shape) },
+            (Op::Const(_) | Op::Scalar(_), _) => {
+                View { strides: smallvec![0; node.shape.rank()], ..View::contiguous(&node.shape) }
+            }
             (Op::Iota { axis }, _) => {
                 let mut strides: crate::shape::Strides = smallvec![0; node.shape.rank()];
                 strides[*axis] = 1;

@@ -24,15 +24,8 @@ pub(crate) fn sink(graph: &Graph) -> Result<Graph> {
 }
 
 /// Whether all elements are one number of the structure or the host.
-fn uniform(graph: &Graph, mut id: NodeId) -> Option<NodeId> {
-    loop {
-        let node = graph.node(id);
-        match node.op {
-            Op::Const(_) | Op::Scalar(_) => return Some(id),
-            Op::Broadcast | Op::Reshape => id = node.inputs[0],
-            _ => return None,
-        }
-    }
+fn uniform(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).op, Op::Const(_) | Op::Scalar(_))
 }
 
 /// The shape below the reshapes that are the inputs of an elementwise node; others may be uniform.
@@ -41,7 +34,7 @@ fn common_shape(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Shape> {
         return None;
     }
     let mut shape: Option<&Shape> = None;
-    for &i in inputs.iter().filter(|&&i| uniform(graph, i).is_none()) {
+    for &i in inputs.iter().filter(|&&i| !uniform(graph, i)) {
         let input = graph.node(i);
         if class(&input.op) == Class::Input {
             continue;
@@ -65,19 +58,14 @@ fn common_shape(graph: &Graph, node: &GNode, inputs: &Edges) -> Option<Shape> {
 
 /// What stands for input `i` in `shape`.
 fn under(new: &mut Graph, i: NodeId, shape: &Shape) -> NodeId {
-    if class(&new.node(i).op) == Class::Input {
-        let viewed = GNode { op: Op::Reshape, inputs: smallvec![i], shape: shape.clone(), ..new.node(i).clone() };
-        return new.push(viewed);
+    let like = new.node(i).clone();
+    if class(&like.op) == Class::Input {
+        return new.push(GNode { op: Op::Reshape, inputs: smallvec![i], shape: shape.clone(), ..like });
     }
-    let Some(number) = uniform(new, i) else { return new.node(i).inputs[0] };
-    let dtype = new.node(number).dtype;
-    let like = new.node(number).clone();
-    let ones: Shape = shape.iter().map(|_| 1).collect();
-    if shape.rank() == 0 {
-        return number;
+    if uniform(new, i) {
+        return new.push(GNode { shape: shape.clone(), ..like });
     }
-    let thin = new.push(GNode { op: Op::Reshape, inputs: smallvec![number], shape: ones, dtype, ..like.clone() });
-    new.push(GNode { op: Op::Broadcast, inputs: smallvec![thin], shape: shape.clone(), dtype, ..like })
+    like.inputs[0]
 }
 
 #[cfg(test)]
@@ -122,25 +110,21 @@ mod tests {
                 "%3 reshape %2 f32 [4]",
                 "%4 exp %2 f32 [2, 2]",
                 "%5 reshape %4 f32 [4]",
-                "%6 scalar f32 []",
-                "%7 reshape %6 f32 [1]",
-                "%8 broadcast %7 f32 [4]",
-                "%9 mul %5 %8 f32 [4]",
-                "%10 add %3 %9 f32 [4]",
-                "→ %10",
+                "%6 scalar f32 [4]",
+                "%7 mul %5 %6 f32 [4]",
+                "%8 add %3 %7 f32 [4]",
+                "→ %8",
             ],
             &[
                 "%0 input f32 [2, 3]",
                 "%1 input f32 [3, 2]",
                 "%2 dot %0 %1 f32 [2, 2]",
                 "%3 exp %2 f32 [2, 2]",
-                "%4 scalar f32 []",
-                "%5 reshape %4 f32 [1, 1]",
-                "%6 broadcast %5 f32 [2, 2]",
-                "%7 mul %3 %6 f32 [2, 2]",
-                "%8 add %2 %7 f32 [2, 2]",
-                "%9 reshape %8 f32 [4]",
-                "→ %9",
+                "%4 scalar f32 [2, 2]",
+                "%5 mul %3 %4 f32 [2, 2]",
+                "%6 add %2 %5 f32 [2, 2]",
+                "%7 reshape %6 f32 [4]",
+                "→ %7",
             ],
         );
     }
