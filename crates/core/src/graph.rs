@@ -1,5 +1,6 @@
 //! The part of the record that one evaluation needs, in order, and the key of its structure.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -36,6 +37,28 @@ pub(crate) struct Recording {
     ends: Vec<u32>,
 }
 
+/// Where `id`, an input of the `i`-th node, stands: mostly right before it.
+fn below(ids: &[u64], i: usize, id: u64) -> u32 {
+    let near = i.saturating_sub(4);
+    let found = ids[near..i].iter().rposition(|&other| other == id).map(|at| near + at);
+    found.unwrap_or_else(|| ids.binary_search(&id).expect("met by the walk")) as u32
+}
+
+/// What a walk writes on, kept by each thread: a step makes a few of them.
+#[derive(Default)]
+struct Scratch {
+    found: Vec<Found>,
+    children: Vec<u64>,
+    stack: Vec<Arc<Node>>,
+}
+
+/// The paper of a walk over more edges than this is thrown away.
+const SCRATCH_LIMIT: usize = 1 << 16;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 /// A node that a walk has met.
 struct Found {
     id: u64,
@@ -49,9 +72,8 @@ impl Recording {
     /// Everything that `roots` are computed from; below nodes for which `stop` holds nothing is looked at.
     pub(crate) fn collect(roots: &[Arc<Node>], stop: impl Fn(&Node) -> bool) -> Recording {
         let walk = crate::node::new_walk();
-        let mut found: Vec<Found> = Vec::with_capacity(64);
-        let mut children: Vec<u64> = Vec::with_capacity(128);
-        let mut stack: Vec<Arc<Node>> = Vec::with_capacity(32);
+        let mut scratch = SCRATCH.take();
+        let Scratch { found, children, stack } = &mut scratch;
         for root in roots {
             stack.push(root.clone());
             while let Some(node) = stack.pop() {
@@ -80,13 +102,15 @@ impl Recording {
             ends: Vec::with_capacity(found.len()),
             ids,
         };
-        for f in found {
+        for (i, f) in found.drain(..).enumerate() {
             let inputs = &children[f.first as usize..(f.first + f.count) as usize];
-            recording
-                .edges
-                .extend(inputs.iter().map(|id| recording.ids.binary_search(id).expect("met by the walk") as u32));
+            recording.edges.extend(inputs.iter().map(|&id| below(&recording.ids, i, id)));
             recording.ends.push(recording.edges.len() as u32);
             recording.nodes.push(f.node);
+        }
+        children.clear();
+        if children.capacity() <= SCRATCH_LIMIT {
+            SCRATCH.set(scratch);
         }
         recording
     }

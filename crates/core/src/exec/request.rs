@@ -82,7 +82,8 @@ pub fn settle() -> Result<()> {
 
 /// Computes everything that is held and reads the current value of `cell`, which is about to change.
 pub(crate) fn settle_readers(cell: &Arc<Cell>) -> Result<()> {
-    let affected = Affected::find(&[cell.id()], held_readers());
+    let held = held_readers();
+    let affected = Affected::find(&[cell.id()], &held, &Recording::collect(&held, |_| false));
     let roots = affected.waiting.clone();
     if !roots.is_empty() {
         Request::new(roots, Vec::new())?.execute()?;
@@ -125,11 +126,11 @@ struct Affected {
 }
 
 impl Affected {
-    fn find(cells: &[u64], held: Vec<Arc<Node>>) -> Affected {
+    /// Those of `held` that `recording`, in which all of them stand, computes from `cells`.
+    fn find(cells: &[u64], held: &[Arc<Node>], recording: &Recording) -> Affected {
         if held.is_empty() || cells.is_empty() {
             return Affected { nodes: Vec::new(), waiting: Vec::new() };
         }
-        let recording = Recording::collect(&held, |_| false);
         let mut reaches = vec![false; recording.nodes.len()];
         let mut stale = vec![false; recording.nodes.len()];
         for (i, node) in recording.nodes.iter().enumerate() {
@@ -140,7 +141,7 @@ impl Affected {
             };
         }
         let is = |list: &[bool], n: &Arc<Node>| recording.position(n).is_some_and(|i| list[i as usize]);
-        let nodes: Vec<Arc<Node>> = held.into_iter().filter(|n| is(&reaches, n)).collect();
+        let nodes: Vec<Arc<Node>> = held.iter().filter(|n| is(&reaches, n)).cloned().collect();
         let waiting = nodes.iter().filter(|n| !n.has_value() && !is(&stale, n)).cloned().collect();
         Affected { nodes, waiting }
     }
@@ -181,20 +182,29 @@ impl Request {
             return Err(error);
         }
         let mut consumed = Vec::new();
-        if !effects.is_empty() {
-            let all: Vec<u64> = effects.iter().map(|e| e.cell.id()).collect();
-            let trained: Vec<u64> = effects.iter().filter(|e| e.cell.trainable()).map(|e| e.cell.id()).collect();
-            let held = held_readers();
+        let mut whole = None;
+        let values = || effects.iter().map(|e| e.value.clone());
+        let held = if effects.is_empty() { Vec::new() } else { held_readers() };
+        if !held.is_empty() {
+            let cells = |wanted: fn(&Cell) -> bool| -> SmallVec<[u64; 8]> {
+                effects.iter().filter(|e| wanted(&e.cell)).map(|e| e.cell.id()).collect()
+            };
+            let (all, trained) = (cells(|_| true), cells(Cell::trainable));
+            let everything: Vec<Arc<Node>> = roots.iter().chain(&held).cloned().chain(values()).collect();
+            let recording = Recording::collect(&everything, |_| false);
             if trained.len() < all.len() {
-                roots.extend(Affected::find(&all, held.clone()).waiting);
+                roots.extend(Affected::find(&all, &held, &recording).waiting);
             }
-            let affected = Affected::find(&trained, held);
+            let affected = Affected::find(&trained, &held, &recording);
             consumed = affected.nodes;
             roots.extend(affected.waiting);
+            let wanted = |node: &Arc<Node>| roots.iter().any(|root| Arc::ptr_eq(root, node));
+            whole = Some(recording).filter(|all| held.iter().all(wanted) && all.waits_whole());
         }
         let asked = roots.len();
-        roots.extend(effects.iter().map(|e| e.value.clone()));
-        let recording = Recording::collect(&roots, is_evaluated);
+        roots.extend(values());
+        // What was walked to find the readers is mostly just what is to be computed.
+        let recording = whole.unwrap_or_else(|| Recording::collect(&roots, is_evaluated));
         let mut outputs: Vec<Output> = Vec::new();
         let mut want = |node: &Arc<Node>| {
             let output = Output { node: recording.position(node).expect("a root is collected"), part: 0 };
@@ -370,6 +380,13 @@ fn fault_error(name: &str, fault: Fault) -> Error {
 }
 
 const UNBOUND: u32 = u32::MAX;
+
+impl Recording {
+    /// Whether everything here that has inputs is still to be computed.
+    fn waits_whole(&self) -> bool {
+        self.nodes.iter().enumerate().all(|(i, node)| self.inputs(i).is_empty() || !is_evaluated(node))
+    }
+}
 
 /// Whether the walk ends here: the value is known.
 fn is_evaluated(node: &Node) -> bool {

@@ -159,6 +159,11 @@ pub(crate) fn binary_vjp(f: BinaryFn, bw: &Backward<'_>) -> Grads {
     match f {
         BinaryFn::Add => smallvec![Some(g.clone()), Some(g.clone())],
         BinaryFn::Sub => smallvec![Some(g.clone()), when(1, &|| -g)],
+        // x·x: one product serves both sides.
+        BinaryFn::Mul if std::ptr::eq(&*a.node, &*b.node) => {
+            let product = g * b;
+            smallvec![Some(product.clone()), Some(product)]
+        }
         BinaryFn::Mul => smallvec![when(0, &|| g * b), when(1, &|| g * a)],
         // g/b ; −g·y/b
         BinaryFn::Div => smallvec![when(0, &|| g / b), when(1, &|| -(g * y) / b)],
