@@ -241,7 +241,9 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
     let args = Args::parse(args, &OPTIONS, &[]).map_err(Failure::Misused)?;
     args.set_threads().map_err(Failure::Misused)?;
     if let Some(word) = args.words.first() {
-        return Err(Failure::Misused(Error::new(format!("bench: {word:?} is left over")).help(format!("--only {word}"))));
+        return Err(Failure::Misused(
+            Error::new(format!("bench: {word:?} is left over")).help(format!("--only {word}")),
+        ));
     }
     let only = args.value("only").map_or_else(Vec::new, |names| names.split(',').map(str::to_owned).collect());
     let names = CASES.iter().map(|case| case.name);
@@ -255,7 +257,11 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
     }
     let threads = args.value("threads").map(str::to_owned);
     let options = Options { json: args.has("json"), captured: args.has("captured"), only, threads };
-    if args.has("check") { check()? } else { all(&options)? }
+    if args.has("check") {
+        check()?
+    } else {
+        all(&options)?
+    }
     Ok(())
 }
 

@@ -99,13 +99,17 @@ impl Folder {
     /// # Errors
     /// A line that is no JSON, but for a last one that was cut short.
     pub fn metrics(&self) -> Result<Vec<Value>> {
+        Ok(self.metrics_and_lines()?.into_iter().map(|(value, _)| value).collect())
+    }
+
+    fn metrics_and_lines(&self) -> Result<Vec<(Value, String)>> {
         let path = self.file("metrics.jsonl");
         let text = fs::read_to_string(&path).map_err(|error| system(&path, "read", &error))?;
         let lines: Vec<&str> = text.lines().collect();
         let mut found = Vec::with_capacity(lines.len());
         for (i, line) in lines.iter().enumerate() {
             match serde_json::from_str(line) {
-                Ok(value) => found.push(value),
+                Ok(value) => found.push((value, format!("{line}\n"))),
                 Err(_) if i + 1 == lines.len() => {}
                 Err(error) => return Err(Error::new(format!("{}:{}: {error}", path.display(), i + 1))),
             }
@@ -113,10 +117,11 @@ impl Folder {
         Ok(found)
     }
 
-    /// Keeps the metrics up to `step` only.
+    /// Keeps the metrics up to `step` only, letter by letter.
     pub fn cut_metrics(&self, step: u64) -> Result<()> {
-        let kept = self.metrics()?.into_iter().filter(|line| line["step"].as_u64().is_some_and(|at| at <= step));
-        self.write("metrics.jsonl", &kept.map(|line| format!("{line}\n")).collect::<String>())
+        let all = self.metrics_and_lines()?.into_iter();
+        let kept = all.filter(|(value, _)| value["step"].as_u64().is_some_and(|at| at <= step));
+        self.write("metrics.jsonl", &kept.map(|(_, line)| line).collect::<String>())
     }
 }
 

@@ -57,6 +57,10 @@ fn main() {
     for complaint in &limpid::config().complaints {
         complain(&format!("note: {complaint}"));
     }
+    if args.is_empty() {
+        complain(USAGE.trim_end());
+        std::process::exit(2);
+    }
     let done = dispatch(&args).and_then(|()| terminal::lost().map_or(Ok(()), |error| Err(error.into())));
     let code = match done {
         Ok(()) => 0,
@@ -69,9 +73,7 @@ fn main() {
 }
 
 fn dispatch(args: &[String]) -> Result<(), Failure> {
-    let Some(name) = args.first().map(String::as_str) else {
-        return Err(Failure::Misused(Error::new("which command?").note(USAGE.trim_end())));
-    };
+    let name = args.first().map_or("help", String::as_str);
     if matches!(name, "help" | "--help" | "-h") {
         say(USAGE);
         return Ok(());

@@ -44,9 +44,12 @@ pub fn load(run: &Path) -> Result<Trained> {
     };
     let features = features(&config, &columns, of("scale.mean"), of("layers.0.weight"));
     let network = parts::network(&config, scale.as_ref(), features)?;
-    network
-        .load_state_dict(&dict(&tensors), true)
-        .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+    let report = network.load_state_dict(&dict(&tensors), false)?;
+    if !report.is_clean() {
+        let place = path.display();
+        let error = Error::new(format!("{place}: the weights of another model than that of run.toml\n  {report}"));
+        return Err(error.help("the model.safetensors of this run, or the `model` that it was trained with"));
+    }
     network.eval();
     Ok(Trained { folder, config, network, task, columns, features })
 }

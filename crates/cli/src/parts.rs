@@ -50,7 +50,7 @@ pub fn load(config: &Config) -> Result<Parts> {
     if words.test == 0.0 {
         return divide(config, whole, None);
     }
-    let (train, test) = whole.split(1.0 - words.test, seed);
+    let (train, test) = split(&whole, words.test, "data.test", seed)?;
     divide(config, train, Some(test))
 }
 
@@ -59,7 +59,7 @@ fn divide(config: &Config, train: Dataset, test: Option<Dataset>) -> Result<Part
     let (train, validation) = match words.validation {
         0.0 => (train, None),
         part => {
-            let (train, validation) = train.split(1.0 - part, config.seed);
+            let (train, validation) = split(&train, part, "data.validation", config.seed)?;
             (train, Some(validation))
         }
     };
@@ -72,6 +72,20 @@ fn divide(config: &Config, train: Dataset, test: Option<Dataset>) -> Result<Part
         _ => None,
     };
     Ok(Parts { train, validation, test, scale })
+}
+
+/// All rows but `part` of them, and those.
+///
+/// # Errors
+/// One of both would have no rows; `word` is what says how large the part is.
+fn split(data: &Dataset, part: f64, word: &str, seed: u64) -> Result<(Dataset, Dataset)> {
+    let (rest, taken) = data.split(1.0 - part, seed);
+    if rest.features().error().is_none() {
+        return Ok((rest, taken));
+    }
+    let (name, rows) = (data.name(), data.rows());
+    let error = Error::new(format!("{name}: {rows} rows are too few: {word} = {part} leaves a part without rows"));
+    Err(error.help(format!("more rows, or --{word} 0")))
 }
 
 /// The network of a run with its first weights, checked on a row.
