@@ -1,6 +1,7 @@
 //! Development tasks, started by `cargo xtask TASK`.
 #![forbid(unsafe_code)]
 
+mod conformance;
 mod ulp;
 
 use std::process::ExitCode;
@@ -11,18 +12,21 @@ usage: cargo xtask TASK
 tasks:
   ulp [--function F]   measure elementary functions of f32 on all 2^32 inputs and every instruction set;
                        F is exp, expm1, log, log1p, sin, cos, tanh, erf or sigmoid
-                       (default: exp, log, tanh, erf and sigmoid)";
+                       (default: exp, log, tanh, erf and sigmoid)
+  conformance torch DIR   run PyTorch's recorded cases in DIR; exit code 1 when one fails";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        ["ulp"] => ulp::run(None),
-        ["ulp", "--function", name] => ulp::run(Some(name)),
+        ["ulp"] => ulp::run(None).map(|()| true),
+        ["ulp", "--function", name] => ulp::run(Some(name)).map(|()| true),
+        ["conformance", "torch", dir] => conformance::torch(dir),
         _ => Err(USAGE.to_string()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("{message}");
             ExitCode::from(2)

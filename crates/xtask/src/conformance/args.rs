@@ -1,0 +1,239 @@
+//! The arguments of one call, as Python's were: by position or by name, each read once and none forgotten.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use limpid::{DType, Error, Tensor, Value};
+use serde_json::{Map, Value as Json};
+
+/// Tensors by the name that the JSON gives them.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// What reading arguments yields, or why it can not.
+pub type Result<T> = std::result::Result<T, String>;
+
+/// The arguments of a call. They are read in the order of torch's signature; [`Args::finish`] refuses what no
+/// one asked for.
+#[derive(Debug)]
+pub struct Args<'a> {
+    positional: &'a [Json],
+    named: Option<&'a Map<String, Json>>,
+    tensors: &'a Tensors,
+    next: usize,
+    keyword_only: bool,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Args<'a> {
+    /// The arguments of `call`, an object with `args` and `kwargs`.
+    pub fn new(call: &'a Json, tensors: &'a Tensors) -> Args<'a> {
+        let positional = call["args"].as_array().map_or(&[][..], Vec::as_slice);
+        Args { named: call["kwargs"].as_object(), positional, ..Args::named(&Json::Null, tensors) }
+    }
+
+    /// Arguments that all have names.
+    pub fn named(kwargs: &'a Json, tensors: &'a Tensors) -> Args<'a> {
+        let read = RefCell::default();
+        Args { positional: &[], named: kwargs.as_object(), tensors, next: 0, keyword_only: false, read }
+    }
+
+    /// From here on the signature takes names only: Python's `*`.
+    pub fn keywords(&mut self) -> &mut Self {
+        self.keyword_only = true;
+        self
+    }
+
+    /// The next parameter of the signature, where the call gives it.
+    fn find(&mut self, name: &str) -> Result<Option<&'a Json>> {
+        self.read.borrow_mut().insert(name.to_owned());
+        let named = self.named.and_then(|named| named.get(name));
+        if self.keyword_only || self.next >= self.positional.len() {
+            return Ok(named);
+        }
+        if named.is_some() {
+            return Err(format!("argument {name} is given twice"));
+        }
+        self.next += 1;
+        Ok(Some(&self.positional[self.next - 1]))
+    }
+
+    fn parse<T: Read>(&self, name: &str, json: &Json) -> Result<T> {
+        T::read(json, self.tensors).ok_or_else(|| format!("argument {name} not read: {json}"))
+    }
+
+    /// The next parameter, which has no default.
+    pub fn required<T: Read>(&mut self, name: &str) -> Result<T> {
+        let json = self.find(name)?.ok_or_else(|| format!("without argument {name} is not built yet"))?;
+        self.parse(name, json)
+    }
+
+    /// The next parameter, or its default.
+    pub fn or<T: Read>(&mut self, name: &str, default: T) -> Result<T> {
+        self.find(name)?.map_or(Ok(default), |json| self.parse(name, json))
+    }
+
+    /// The next parameter; absent and `None` are the same.
+    pub fn option<T: Read>(&mut self, name: &str) -> Result<Option<T>> {
+        match self.find(name)? {
+            None | Some(Json::Null) => Ok(None),
+            Some(json) => self.parse(name, json).map(Some),
+        }
+    }
+
+    /// The next parameter, of which Limpid has this value only.
+    pub fn only<T: Read + PartialEq + std::fmt::Debug>(&mut self, name: &str, value: T) -> Result<()> {
+        match self.option::<T>(name)? {
+            Some(given) if given != value => Err(format!("argument {name}={given:?} is not built yet")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next parameter, which Limpid has not: only `None` is accepted.
+    pub fn absent(&mut self, name: &str) -> Result<()> {
+        match self.find(name)? {
+            None | Some(Json::Null) => Ok(()),
+            Some(json) => Err(format!("argument {name}={json} is not built yet")),
+        }
+    }
+
+    /// A parameter that chooses how torch computes (in place, by foreach, …) and changes no value.
+    pub fn no_effect(&mut self, name: &str) -> Result<()> {
+        self.find(name).map(drop)
+    }
+
+    /// The next argument as the JSON has it, not yet read.
+    pub fn peek(&self, name: &str) -> Option<&'a Json> {
+        let by_position = self.positional.get(self.next).filter(|_| !self.keyword_only);
+        by_position.or_else(|| self.named?.get(name))
+    }
+
+    /// Refuses a call of which something was not read.
+    pub fn finish(&self) -> Result<()> {
+        if let Some(json) = self.positional.get(self.next) {
+            return Err(format!("argument {} not read: {json}", self.next));
+        }
+        let read = self.read.borrow();
+        match self.named.and_then(|named| named.iter().find(|(name, _)| !read.contains(*name))) {
+            Some((name, json)) => Err(format!("argument {name} not read: {json}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an argument can be.
+pub trait Read: Sized {
+    /// The value of `json`, unless it is another kind of value.
+    fn read(json: &Json, tensors: &Tensors) -> Option<Self>;
+}
+
+impl Read for Tensor {
+    fn read(json: &Json, tensors: &Tensors) -> Option<Tensor> {
+        tensors.get(json.get("tensor")?.as_str()?).cloned()
+    }
+}
+
+impl Read for f64 {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<f64> {
+        match json.get("float") {
+            Some(word) => word.as_str()?.parse().ok(),
+            None => json.as_f64(),
+        }
+    }
+}
+
+impl Read for i64 {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<i64> {
+        json.as_i64()
+    }
+}
+
+impl Read for isize {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<isize> {
+        json.as_i64()?.try_into().ok()
+    }
+}
+
+impl Read for usize {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<usize> {
+        json.as_u64()?.try_into().ok()
+    }
+}
+
+impl Read for u64 {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<u64> {
+        json.as_u64()
+    }
+}
+
+impl Read for bool {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<bool> {
+        json.as_bool()
+    }
+}
+
+impl Read for String {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<String> {
+        json.as_str().map(str::to_owned)
+    }
+}
+
+/// A list, or one item as a list of it.
+impl<T: Read> Read for Vec<T> {
+    fn read(json: &Json, tensors: &Tensors) -> Option<Vec<T>> {
+        match json.as_array() {
+            Some(items) => items.iter().map(|item| T::read(item, tensors)).collect(),
+            None => Some(vec![T::read(json, tensors)?]),
+        }
+    }
+}
+
+impl<A: Read, B: Read> Read for (A, B) {
+    fn read(json: &Json, tensors: &Tensors) -> Option<(A, B)> {
+        match json.as_array()?.as_slice() {
+            [a, b] => Some((A::read(a, tensors)?, B::read(b, tensors)?)),
+            _ => None,
+        }
+    }
+}
+
+/// A tensor or a number.
+impl Read for Value {
+    fn read(json: &Json, tensors: &Tensors) -> Option<Value> {
+        if let Some(tensor) = Tensor::read(json, tensors) {
+            return Some(tensor.into());
+        }
+        match json {
+            Json::Bool(b) => Some((*b).into()),
+            _ => json.as_i64().map(Value::from).or_else(|| Some(f64::read(json, tensors)?.into())),
+        }
+    }
+}
+
+/// Torch's names of types.
+const DTYPES: [(&str, DType); 8] = [
+    ("bool", DType::Bool),
+    ("uint8", DType::U8),
+    ("int32", DType::I32),
+    ("int64", DType::I64),
+    ("float16", DType::F16),
+    ("bfloat16", DType::BF16),
+    ("float32", DType::F32),
+    ("float64", DType::F64),
+];
+
+/// The type of this name.
+pub fn dtype(name: &str) -> Result<DType> {
+    let found = DTYPES.iter().find(|(theirs, _)| *theirs == name);
+    found.map(|(_, ours)| *ours).ok_or_else(|| format!("dtype {name} is not built yet"))
+}
+
+impl Read for DType {
+    fn read(json: &Json, _tensors: &Tensors) -> Option<DType> {
+        dtype(json.get("dtype")?.as_str()?).ok()
+    }
+}
+
+/// An error of Limpid as one line.
+pub fn line(error: Error) -> String {
+    error.what().replace('\n', " ")
+}

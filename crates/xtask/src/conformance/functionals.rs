@@ -1,0 +1,168 @@
+//! `torch.nn.functional`.
+
+use limpid::nn::{BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss};
+use limpid::{AttentionOptions, DType, Tensor};
+
+use super::args::{Args, Result};
+use super::cases::Case;
+use super::check::Verdict;
+use super::modules::reduction;
+use super::ops::{Call, run};
+
+/// Every function by torch's name, with the arguments in the order of torch's signature.
+const FUNCTIONALS: &[(&str, Call)] = &[
+    ("binary_cross_entropy", |a| {
+        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
+        let reduction = reduction(a, size_average, reduce)?;
+        one(BCELoss { weight, reduction }.forward(&input, &target))
+    }),
+    ("binary_cross_entropy_with_logits", |a| {
+        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
+        let reduction = reduction(a, size_average, reduce)?;
+        let pos_weight = a.option("pos_weight")?;
+        one(BCEWithLogitsLoss { weight, reduction, pos_weight }.forward(&input, &target))
+    }),
+    ("cross_entropy", |a| {
+        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let size_average = a.option("size_average")?;
+        let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
+        let reduction = reduction(a, size_average, reduce)?;
+        let label_smoothing = a.or("label_smoothing", 0.0)?;
+        one(CrossEntropyLoss { weight, ignore_index, reduction, label_smoothing }.forward(&input, &target))
+    }),
+    ("dropout", |a| {
+        let (x, p, training) = (a.required::<Tensor>("input")?, a.or("p", 0.5)?, a.or("training", true)?);
+        a.no_effect("inplace")?;
+        one(if training { x.dropout(p) } else { x })
+    }),
+    // PyTorch's own cases give the table first.
+    ("embedding", |a| {
+        let (weight, index) = (a.required::<Tensor>("weight")?, a.required("input")?);
+        ["padding_idx", "max_norm"].iter().try_for_each(|name| a.absent(name))?;
+        a.no_effect("norm_type")?;
+        a.only("scale_grad_by_freq", false)?;
+        a.only("sparse", false)?;
+        one(weight.embedding(&index))
+    }),
+    ("gelu", |a| {
+        let x = a.required::<Tensor>("input")?;
+        one(match a.or("approximate", "none".to_owned())?.as_str() {
+            "none" => x.gelu(),
+            "tanh" => x.gelu_tanh(),
+            other => return Err(format!("argument approximate not read: {other}")),
+        })
+    }),
+    ("l1_loss", |a| {
+        let (input, target) = pair(a)?;
+        let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
+        let loss = L1Loss::new().reduction(reduction(a, size_average, reduce)?);
+        a.absent("weight")?;
+        one(loss.forward(&input, &target))
+    }),
+    ("layer_norm", |a| {
+        let (x, shape) = (a.required::<Tensor>("input")?, a.required::<Vec<usize>>("normalized_shape")?);
+        let (weight, bias) = (a.option::<Tensor>("weight")?, a.option::<Tensor>("bias")?);
+        one(x.layer_norm(shape, weight.as_ref(), bias.as_ref(), a.or("eps", 1e-5)?))
+    }),
+    ("leaky_relu", |a| {
+        let (x, slope) = (a.required::<Tensor>("input")?, a.or("negative_slope", 0.01)?);
+        a.no_effect("inplace")?;
+        one(x.leaky_relu(slope))
+    }),
+    ("linear", |a| {
+        let (x, weight) = (a.required::<Tensor>("input")?, a.required("weight")?);
+        one(x.linear(&weight, a.option::<Tensor>("bias")?.as_ref()))
+    }),
+    ("log_softmax", |a| {
+        let (x, dim) = typed_rows(a)?;
+        one(x.log_softmax(dim))
+    }),
+    ("logsigmoid", |a| one(a.required::<Tensor>("input")?.log_sigmoid())),
+    ("mse_loss", |a| {
+        let (input, target) = pair(a)?;
+        let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
+        let loss = MSELoss::new().reduction(reduction(a, size_average, reduce)?);
+        a.absent("weight")?;
+        one(loss.forward(&input, &target))
+    }),
+    ("nll_loss", |a| {
+        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let size_average = a.option("size_average")?;
+        let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
+        let reduction = reduction(a, size_average, reduce)?;
+        one(NLLLoss { weight, ignore_index, reduction }.forward(&input, &target))
+    }),
+    ("pad.constant", pad),
+    ("relu", |a| in_place(a, Tensor::relu)),
+    ("scaled_dot_product_attention", |a| {
+        let (q, k, v) = (a.required::<Tensor>("query")?, a.required("key")?, a.required("value")?);
+        let mask = a.option("attn_mask")?;
+        a.only("dropout_p", 0.0)?;
+        let causal = a.or("is_causal", false)?;
+        let scale = a.keywords().option("scale")?;
+        a.only("enable_gqa", false)?;
+        one(q.attention(&k, &v, &AttentionOptions { mask, causal, scale, ..AttentionOptions::default() }))
+    }),
+    ("silu", |a| in_place(a, Tensor::silu)),
+    ("smooth_l1_loss", |a| {
+        let (input, target) = pair(a)?;
+        let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
+        let reduction = reduction(a, size_average, reduce)?;
+        one(SmoothL1Loss { reduction, beta: a.or("beta", 1.0)? }.forward(&input, &target))
+    }),
+    ("softmax", |a| {
+        let (x, dim) = typed_rows(a)?;
+        one(x.softmax(dim))
+    }),
+    ("softplus", |a| {
+        let x = a.required::<Tensor>("input")?;
+        a.only("beta", 1.0)?;
+        a.only("threshold", 20.0)?;
+        one(x.softplus())
+    }),
+];
+
+fn one(t: Tensor) -> Result<Vec<Tensor>> {
+    Ok(vec![t])
+}
+
+fn pair(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
+    Ok((a.required("input")?, a.required("target")?))
+}
+
+fn in_place(a: &mut Args<'_>, f: fn(&Tensor) -> Tensor) -> Result<Vec<Tensor>> {
+    let x = a.required("input")?;
+    a.no_effect("inplace")?;
+    one(f(&x))
+}
+
+/// The input in the type that is asked for, and the axis: what torch's softmax functions take.
+pub fn typed_rows(a: &mut Args<'_>) -> Result<(Tensor, isize)> {
+    let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
+    a.no_effect("_stacklevel")?;
+    let dtype: Option<DType> = a.option("dtype")?;
+    Ok((dtype.map_or(x.clone(), |dtype| x.to_dtype(dtype)), dim))
+}
+
+/// Pairs of sizes, the last axis first.
+fn pad(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
+    let (x, sizes) = (a.required::<Tensor>("input")?, a.required::<Vec<isize>>("pad")?);
+    a.only("mode", "constant".to_owned())?;
+    let value: f64 = a.option("value")?.unwrap_or(0.0);
+    let mut y = x;
+    for (i, pair) in sizes.chunks(2).enumerate() {
+        let [Ok(lo), Ok(hi)] = [0, 1].map(|side| pair.get(side).copied().unwrap_or(0).try_into()) else {
+            return Err(format!("argument pad={sizes:?} is not built yet"));
+        };
+        y = y.pad(-1 - i as isize, lo, hi, value);
+    }
+    one(y)
+}
+
+/// What runs the cases of `class`, if it is built.
+pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+    let (_, call) = FUNCTIONALS.iter().find(|(name, _)| *name == class)?;
+    Some(Box::new(move |case| run(*call, case)))
+}

@@ -1,0 +1,157 @@
+//! Operations of tensors.
+
+use limpid::{Tensor, Value};
+
+use super::args::{Args, Result};
+use super::cases::Case;
+use super::check::Verdict;
+use super::modules::inputs;
+use super::{ops_reduce, ops_shape};
+
+/// Reads the arguments and calls the function.
+pub type Call = fn(&mut Args<'_>) -> Result<Vec<Tensor>>;
+
+/// Functions of one tensor and nothing else.
+const UNARY: &[(&str, fn(&Tensor) -> Tensor)] = &[
+    ("abs", Tensor::abs),
+    ("ceil", Tensor::ceil),
+    ("cos", Tensor::cos),
+    ("erf", Tensor::erf),
+    ("erfc", Tensor::erfc),
+    ("exp", Tensor::exp),
+    ("exp2", Tensor::exp2),
+    ("expm1", Tensor::expm1),
+    ("floor", Tensor::floor),
+    ("isfinite", Tensor::isfinite),
+    ("isinf", Tensor::isinf),
+    ("isnan", Tensor::isnan),
+    ("log", Tensor::log),
+    ("log10", Tensor::log10),
+    ("log1p", Tensor::log1p),
+    ("log2", Tensor::log2),
+    ("logical_not", Tensor::logical_not),
+    ("neg", Tensor::neg),
+    ("reciprocal", Tensor::reciprocal),
+    ("rsqrt", Tensor::rsqrt),
+    ("sigmoid", Tensor::sigmoid),
+    ("sign", Tensor::sign),
+    ("sin", Tensor::sin),
+    ("sqrt", Tensor::sqrt),
+    ("square", Tensor::square),
+    ("tan", Tensor::tan),
+    ("tanh", Tensor::tanh),
+    ("trunc", Tensor::trunc),
+];
+
+/// Functions of a tensor and a tensor or number.
+const BINARY: &[(&str, fn(&Tensor, Value) -> Tensor)] = &[
+    ("clamp_max", Tensor::clamp_max),
+    ("clamp_min", Tensor::clamp_min),
+    ("eq", Tensor::eq),
+    ("floor_divide", Tensor::floor_divide),
+    ("fmod", Tensor::fmod),
+    ("ge", Tensor::ge),
+    ("gt", Tensor::gt),
+    ("le", Tensor::le),
+    ("lt", Tensor::lt),
+    ("maximum", Tensor::maximum),
+    ("minimum", Tensor::minimum),
+    ("mul", |x, y| x * y),
+    ("ne", Tensor::ne),
+    ("pow", Tensor::pow),
+    ("remainder", |x, y| x % y),
+    ("true_divide", |x, y| x / y),
+];
+
+/// Functions of two tensors.
+const PAIRS: &[(&str, fn(&Tensor, &Tensor) -> Tensor)] = &[
+    ("bmm", Tensor::matmul),
+    ("dot", Tensor::matmul),
+    ("logical_and", Tensor::logical_and),
+    ("logical_or", Tensor::logical_or),
+    ("logical_xor", Tensor::logical_xor),
+    ("masked_select", Tensor::masked_select),
+    ("matmul", Tensor::matmul),
+    ("mm", Tensor::matmul),
+    ("mv", Tensor::matmul),
+    ("take", Tensor::take),
+];
+
+/// Functions of numbers with more arguments, in the order of torch's signatures.
+const CALLS: &[(&str, Call)] = &[
+    ("add", |a| {
+        let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
+        a.only("alpha", 1.0)?;
+        one(x + y)
+    }),
+    ("clamp", |a| {
+        let x: Tensor = a.required("input")?;
+        match (a.option::<Value>("min")?, a.option::<Value>("max")?) {
+            (Some(min), Some(max)) => one(x.clamp(min, max)),
+            (Some(min), None) => one(x.clamp_min(min)),
+            (None, Some(max)) => one(x.clamp_max(max)),
+            (None, None) => Err("clamp without bounds is not built yet".to_owned()),
+        }
+    }),
+    ("div", |a| {
+        let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
+        match a.option::<String>("rounding_mode")?.as_deref() {
+            None => one(x / y),
+            Some("trunc") => one(x.trunc_divide(y)),
+            Some("floor") => one(x.floor_divide(y)),
+            Some(other) => Err(format!("argument rounding_mode not read: {other}")),
+        }
+    }),
+    ("round", |a| {
+        let x: Tensor = a.required("input")?;
+        a.only("decimals", 0i64)?;
+        one(x.round())
+    }),
+    ("rsub", |a| {
+        let (x, y): (Tensor, Tensor) = (a.required("input")?, a.required("other")?);
+        a.only("alpha", 1.0)?;
+        one(y - x)
+    }),
+    ("sub", |a| {
+        let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
+        a.only("alpha", 1.0)?;
+        one(x - y)
+    }),
+];
+
+fn one(t: Tensor) -> Result<Vec<Tensor>> {
+    Ok(vec![t])
+}
+
+/// What runs the cases of `class`, if it is built: torch's function of that name, or of the name before the
+/// variant (`div.floor_rounding`).
+pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+    named(class).or_else(|| named(class.rsplit_once('.')?.0))
+}
+
+fn named(name: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+    if let Some((_, f)) = UNARY.iter().find(|(n, _)| *n == name) {
+        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?)), case)));
+    }
+    if let Some((_, f)) = BINARY.iter().find(|(n, _)| *n == name) {
+        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, a.required("other")?)), case)));
+    }
+    if let Some((_, f)) = PAIRS.iter().find(|(n, _)| *n == name) {
+        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, &a.required("other")?)), case)));
+    }
+    let mut calls = [CALLS, ops_reduce::CALLS, ops_shape::CALLS].into_iter().flatten();
+    let (_, call) = calls.find(|(n, _)| *n == name)?;
+    Some(Box::new(move |case| run(*call, case)))
+}
+
+/// Calls a function with the arguments of a case, and compares outputs and gradients.
+pub fn run(call: impl Fn(&mut Args<'_>) -> Result<Vec<Tensor>>, case: &Case) -> Result<Verdict> {
+    let inputs = inputs(case);
+    let mut args = Args::new(&case.json, &inputs);
+    let outputs = call(&mut args)?;
+    args.finish()?;
+    let leaves: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), t.clone())).collect();
+    let mut verdict = Verdict::default();
+    verdict.outputs(case, case.json["outputs"].as_u64().unwrap_or(0) as usize, &outputs, &leaves)?;
+    Ok(verdict)
+}

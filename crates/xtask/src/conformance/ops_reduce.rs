@@ -1,0 +1,152 @@
+//! Operations along axes: reductions, running ones, sorting.
+
+use limpid::{DType, Tensor};
+
+use super::args::{Args, Result};
+use super::functionals::typed_rows;
+use super::ops::Call;
+
+/// Every function by torch's name, with the arguments in the order of torch's signature.
+pub const CALLS: &[(&str, Call)] = &[
+    ("all", |a| reduce(a, "dim", |x, axes| x.all(axes), None)),
+    ("amax", |a| reduce(a, "dim", |x, axes| x.amax(axes), Some(|x, axes| x.amax_keepdim(axes)))),
+    ("amin", |a| reduce(a, "dim", |x, axes| x.amin(axes), Some(|x, axes| x.amin_keepdim(axes)))),
+    ("any", |a| reduce(a, "dim", |x, axes| x.any(axes), None)),
+    ("argmax", |a| along(a, Tensor::argmax)),
+    ("argmin", |a| along(a, Tensor::argmin)),
+    ("argsort", |a| Ok(vec![sorted(a)?.1])),
+    ("cummax", |a| along(a, Tensor::cummax)),
+    ("cummin", |a| along(a, Tensor::cummin)),
+    ("cumprod", |a| running(a, Tensor::cumprod)),
+    ("cumsum", |a| running(a, Tensor::cumsum)),
+    ("log_softmax", |a| {
+        let (x, dim) = typed_rows(a)?;
+        Ok(vec![x.log_softmax(dim)])
+    }),
+    ("logsumexp", |a| {
+        let (x, axes) = (a.required::<Tensor>("input")?, a.required::<Vec<isize>>("dim")?);
+        a.only("keepdim", false)?;
+        match axes[..] {
+            [dim] => Ok(vec![x.logsumexp(dim)]),
+            _ => Err(format!("argument dim={axes:?} is not built yet")),
+        }
+    }),
+    ("max", |a| extremum(a, Tensor::max, |x| x.amax(..), |x, y| x.maximum(y))),
+    ("mean", |a| reduce(a, "dim", |x, axes| x.mean(axes), Some(|x, axes| x.mean_keepdim(axes)))),
+    ("min", |a| extremum(a, Tensor::min, |x| x.amin(..), |x, y| x.minimum(y))),
+    ("norm", |a| {
+        let x = a.required::<Tensor>("input")?;
+        // The Euclidean norm has two names.
+        if a.peek("p").is_some_and(|p| p == "fro") {
+            a.only("p", "fro".to_owned())?;
+        } else {
+            a.only("p", 2.0)?;
+        }
+        let axes = axes(a, "dim", &x)?;
+        a.only("keepdim", false)?;
+        a.absent("dtype")?;
+        Ok(vec![x.norm(&axes[..])])
+    }),
+    ("prod", |a| reduce(a, "dim", |x, axes| x.prod(axes), None)),
+    ("softmax", |a| {
+        let (x, dim) = typed_rows(a)?;
+        Ok(vec![x.softmax(dim)])
+    }),
+    ("sort", |a| {
+        let (values, indices) = sorted(a)?;
+        Ok(vec![values, indices])
+    }),
+    ("std", |a| spread(a, |x, axes, correction| x.std(axes, correction))),
+    ("sum", |a| reduce(a, "dim", |x, axes| x.sum(axes), Some(|x, axes| x.sum_keepdim(axes)))),
+    ("topk", |a| {
+        let (x, k, dim) = (a.required::<Tensor>("input")?, a.required("k")?, a.or("dim", -1)?);
+        a.only("largest", true)?;
+        a.no_effect("sorted")?;
+        let (values, indices) = x.topk(k, dim);
+        Ok(vec![values, indices])
+    }),
+    ("unique", |a| {
+        let x = a.required::<Tensor>("input")?;
+        a.no_effect("sorted")?;
+        a.only("return_inverse", false)?;
+        a.only("return_counts", false)?;
+        a.absent("dim")?;
+        Ok(vec![x.unique()])
+    }),
+    ("var", |a| spread(a, |x, axes, correction| x.var(axes, correction))),
+];
+
+/// The axes that the next argument names; all of `x` where it names none.
+fn axes(a: &mut Args<'_>, name: &str, x: &Tensor) -> Result<Vec<isize>> {
+    let named: Vec<isize> = a.option(name)?.unwrap_or_default();
+    Ok(if named.is_empty() { (0..x.rank() as isize).collect() } else { named })
+}
+
+/// A reduction, with another function where the axes stay.
+type Reduce = fn(&Tensor, &[isize]) -> Tensor;
+
+fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Option<Reduce>) -> Result<Vec<Tensor>> {
+    let x = a.required::<Tensor>("input")?;
+    let axes = axes(a, name, &x)?;
+    let keepdim = a.or("keepdim", false)?;
+    let dtype: Option<DType> = a.option("dtype")?;
+    let f = match (keepdim, kept) {
+        (false, _) => plain,
+        (true, Some(kept)) => kept,
+        (true, None) => return Err("argument keepdim=true is not built yet".to_owned()),
+    };
+    Ok(vec![f(&dtype.map_or(x.clone(), |dtype| x.to_dtype(dtype)), &axes)])
+}
+
+/// A function along one axis.
+fn along(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor>> {
+    let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
+    a.only("keepdim", false)?;
+    Ok(vec![f(&x, dim)])
+}
+
+fn running(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor>> {
+    let (x, dim) = typed_rows(a)?;
+    Ok(vec![f(&x, dim)])
+}
+
+/// Torch's three functions of one name: over all, along an axis with indices, of two tensors.
+fn extremum(
+    a: &mut Args<'_>,
+    along: fn(&Tensor, isize) -> (Tensor, Tensor),
+    all: fn(&Tensor) -> Tensor,
+    of_two: fn(&Tensor, &Tensor) -> Tensor,
+) -> Result<Vec<Tensor>> {
+    let x = a.required::<Tensor>("input")?;
+    match a.peek("dim").or(a.peek("other")) {
+        None => Ok(vec![all(&x)]),
+        Some(second) if second.get("tensor").is_some() => Ok(vec![of_two(&x, &a.required("other")?)]),
+        Some(_) => {
+            let dim = a.required("dim")?;
+            a.only("keepdim", false)?;
+            let (values, indices) = along(&x, dim);
+            Ok(vec![values, indices])
+        }
+    }
+}
+
+fn sorted(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
+    let (x, dim, descending) = (a.required::<Tensor>("input")?, a.or("dim", -1)?, a.or("descending", false)?);
+    // Limpid's order is always the stable one.
+    a.keywords().no_effect("stable")?;
+    Ok(x.sort(dim, descending))
+}
+
+/// Variance and deviation: the older `unbiased` is a correction of 1 or 0, and may stand where `dim` does.
+fn spread(a: &mut Args<'_>, f: fn(&Tensor, &[isize], f64) -> Tensor) -> Result<Vec<Tensor>> {
+    let x = a.required::<Tensor>("input")?;
+    let axes = match a.peek("dim") {
+        Some(first) if first.is_boolean() => (0..x.rank() as isize).collect(),
+        _ => axes(a, "dim", &x)?,
+    };
+    let unbiased: Option<bool> = a.option("unbiased")?;
+    a.only("keepdim", false)?;
+    let correction: Option<f64> = a.keywords().option("correction")?;
+    let correction = correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 });
+    Ok(vec![f(&x, &axes, correction)])
+}
