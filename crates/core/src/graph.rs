@@ -92,6 +92,8 @@ impl Recording {
                 found.push(Found { id: node.id, node, first, count: children.len() as u32 - first });
             }
         }
+        // Mostly met from the newest to the oldest.
+        found.reverse();
         found.sort_unstable_by_key(|f| f.id);
         // Another thread's walk may have taken a mark away, so that a node was met twice.
         found.dedup_by_key(|f| f.id);

@@ -67,9 +67,29 @@ impl Value {
     }
 }
 
+/// Both sides where nothing is to be promoted or stretched: floats of one type and shape, or one beside a number.
+#[track_caller]
+fn alike(a: &Value, b: &Value) -> Option<(Tensor, Tensor)> {
+    match (a, b) {
+        (Value::Tensor(x), Value::Tensor(y)) if x.dtype().is_float() => {
+            (x.dtype() == y.dtype() && x.shape() == y.shape()).then(|| (x.clone(), y.clone()))
+        }
+        (Value::Tensor(x), Value::Number(_)) if x.dtype().is_float() => {
+            Some((x.clone(), b.to_tensor(x.dtype(), x.shape())))
+        }
+        (Value::Number(_), Value::Tensor(y)) if y.dtype().is_float() => {
+            Some((a.to_tensor(y.dtype(), y.shape()), y.clone()))
+        }
+        _ => None,
+    }
+}
+
 /// Both sides in one type and one shape; the error when the shapes do not broadcast.
 #[track_caller]
 fn align(name: &str, a: &Value, b: &Value, to_float: bool) -> Result<(Tensor, Tensor), Tensor> {
+    if let Some(both) = alike(a, b) {
+        return Ok(both);
+    }
     let mut dtype = result_type(&[a.operand(), b.operand()]);
     if to_float {
         dtype = float_type(dtype);
