@@ -18,7 +18,10 @@ pub type Result<T> = std::result::Result<T, String>;
 pub struct Args<'a> {
     positional: &'a [Json],
     named: Option<&'a Map<String, Json>>,
+    /// The whole call as a sentence, where it is one.
+    text: Option<&'a str>,
     tensors: &'a Tensors,
+    random: bool,
     next: usize,
     keyword_only: bool,
     read: RefCell<BTreeSet<String>>,
@@ -34,7 +37,8 @@ impl<'a> Args<'a> {
     /// Arguments that all have names.
     pub fn named(kwargs: &'a Json, tensors: &'a Tensors) -> Args<'a> {
         let read = RefCell::default();
-        Args { positional: &[], named: kwargs.as_object(), tensors, next: 0, keyword_only: false, read }
+        let (named, text) = (kwargs.as_object(), kwargs.as_str());
+        Args { positional: &[], named, text, tensors, random: false, next: 0, keyword_only: false, read }
     }
 
     /// From here on the signature takes names only: Python's `*`.
@@ -107,8 +111,26 @@ impl<'a> Args<'a> {
         by_position.or_else(|| self.named?.get(name))
     }
 
+    /// The call as a sentence: how the cases write what no JSON can be.
+    pub fn sentence(&mut self) -> Result<&'a str> {
+        self.text.take().ok_or_else(|| "the call is no sentence".to_owned())
+    }
+
+    /// Notes that the result is random: torch's own draw is no one else's.
+    pub fn draws(&mut self) {
+        self.random = true;
+    }
+
+    /// Whether the result is random.
+    pub fn is_random(&self) -> bool {
+        self.random
+    }
+
     /// Refuses a call of which something was not read.
     pub fn finish(&self) -> Result<()> {
+        if let Some(text) = self.text {
+            return Err(format!("arguments not read: {text}"));
+        }
         if let Some(json) = self.positional.get(self.next) {
             return Err(format!("argument {} not read: {json}", self.next));
         }
@@ -236,4 +258,77 @@ impl Read for DType {
 /// An error of Limpid as one line.
 pub fn line(error: Error) -> String {
     error.what().replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with<T>(call: &Json, read: impl FnOnce(&mut Args<'_>) -> Result<T>) -> Result<T> {
+        let tensors = Tensors::from([("input0".to_owned(), Tensor::from([1.0f32, 2.0]))]);
+        let mut args = Args::new(call, &tensors);
+        let value = read(&mut args)?;
+        args.finish().map(|()| value)
+    }
+
+    #[test]
+    fn arguments_are_read_by_position_and_by_name() {
+        let signature = |a: &mut Args<'_>| Ok((a.required::<i64>("a")?, a.or("b", 2.5)?, a.option::<bool>("c")?));
+        let cases = [
+            (json!({"args": [1, 2, true], "kwargs": {}}), (1, 2.0, Some(true))),
+            (json!({"args": [1], "kwargs": {"c": false}}), (1, 2.5, Some(false))),
+            (json!({"args": [], "kwargs": {"b": {"float": "-inf"}, "a": 3, "c": null}}), (3, f64::NEG_INFINITY, None)),
+        ];
+        for (call, expected) in cases {
+            assert_eq!(with(&call, signature), Ok(expected), "{call}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_or_not_built_is_named() {
+        let signature = |a: &mut Args<'_>| {
+            a.required::<i64>("a")?;
+            a.keywords().only("mode", "one".to_owned())?;
+            a.absent("generator")?;
+            a.no_effect("foreach")
+        };
+        let cases = [
+            (json!({"args": [1, 2], "kwargs": {}}), "argument 1 not read: 2"),
+            (json!({"args": [1], "kwargs": {"b": 2}}), "argument b not read: 2"),
+            (json!({"args": [1], "kwargs": {"a": 2}}), "argument a is given twice"),
+            (json!({"args": [1.5], "kwargs": {}}), "argument a not read: 1.5"),
+            (json!({"args": [], "kwargs": {}}), "without argument a is not built yet"),
+            (json!({"args": [1], "kwargs": {"mode": "two"}}), "argument mode=\"two\" is not built yet"),
+            (json!({"args": [1], "kwargs": {"generator": 3}}), "argument generator=3 is not built yet"),
+        ];
+        for (call, expected) in cases {
+            assert_eq!(with(&call, signature), Err(expected.to_owned()), "{call}");
+        }
+        let accepted = json!({"args": [1], "kwargs": {"mode": "one", "generator": null, "foreach": true}});
+        assert_eq!(with(&accepted, signature), Ok(()));
+    }
+
+    #[test]
+    fn a_sentence_is_an_argument_too() {
+        let (call, none) = (json!("0.95 ** epoch"), Tensors::new());
+        let mut args = Args::named(&call, &none);
+        assert_eq!(args.finish(), Err("arguments not read: 0.95 ** epoch".to_owned()));
+        assert_eq!(args.sentence(), Ok("0.95 ** epoch"));
+        assert_eq!(args.finish(), Ok(()));
+    }
+
+    #[test]
+    fn tensors_numbers_and_lists_are_told_apart() {
+        let read = |value: Json| with(&json!({"args": [value], "kwargs": {}}), |a| a.required::<Value>("x"));
+        assert!(matches!(read(json!({"tensor": "input0"})), Ok(Value::Tensor(_))));
+        assert!(matches!(read(json!(2)), Ok(Value::Number(_))));
+        assert!(read(json!({"tensor": "input1"})).is_err());
+        assert!(read(json!([1, 2])).is_err());
+        let list = |value: Json| with(&json!({"args": [value], "kwargs": {}}), |a| a.required::<Vec<isize>>("dim"));
+        assert_eq!(list(json!([0, -1])), Ok(vec![0, -1]));
+        assert_eq!(list(json!(3)), Ok(vec![3]));
+        assert!(list(json!([0, 0.5])).is_err());
+    }
 }

@@ -12,6 +12,8 @@ pub struct Verdict {
     pub problems: Vec<String>,
     /// The largest difference among what is wrong.
     pub largest: f64,
+    /// Why the case does not count, where it can not be decided.
+    pub skipped: Option<&'static str>,
 }
 
 /// `torch.testing.assert_close`'s relative and absolute tolerance of a type.
@@ -79,6 +81,27 @@ impl Verdict {
         }
     }
 
+    /// Checks what holds for random results too: types, shapes, and a gradient exactly where there is a value.
+    pub fn random(&mut self, case: &Case, outputs: &[Tensor], leaf: &Tensor) -> Result<()> {
+        self.skipped = Some("random values: only types, shapes and masks are checked");
+        for (i, output) in outputs.iter().enumerate() {
+            let Some(expected) = case.tensors.get(&format!("output{i}")) else {
+                self.wrong(format!("output{i} has no counterpart"));
+                continue;
+            };
+            eval([output]).map_err(line)?;
+            if (output.dtype(), output.shape()) != (expected.dtype(), expected.shape()) {
+                self.wrong(format!("output{i} is {} {}", output.dtype(), output.shape()));
+                continue;
+            }
+            let slope = gradients(&output.sum(..), &[leaf]).map_err(line)?.remove(0);
+            let slope = slope.unwrap_or_else(|| leaf.detach().zeros_like());
+            let kept = leaf.ne(0.0);
+            self.compare("mask", &output.ne(0.0).logical_and(&kept), &slope.ne(0.0).logical_and(&kept));
+        }
+        Ok(())
+    }
+
     /// Compares the outputs, and the gradients of Σ output·w by `leaves`, w[i] = cos(0.7·i + 0.3).
     pub fn outputs(
         &mut self,
@@ -103,9 +126,9 @@ impl Verdict {
         if expected.is_empty() || outputs.iter().any(|output| output.error().is_some()) {
             return Ok(());
         }
-        let terms = outputs.iter().filter(|o| o.dtype().is_float() && o.requires_grad()).map(|o| o.dtype());
-        let widest = terms.max().unwrap_or(DType::F64);
-        let loss = outputs.iter().filter(|o| o.dtype().is_float() && o.requires_grad()).map(|o| weighted(o, widest));
+        let terms: Vec<&Tensor> = outputs.iter().filter(|o| o.dtype().is_float() && o.requires_grad()).collect();
+        let widest = terms.iter().map(|o| o.dtype()).max().unwrap_or(DType::F64);
+        let loss = terms.iter().map(|o| weighted(o, widest));
         let found = match loss.reduce(|a, b| a + b) {
             Some(loss) => gradients(&loss, &expected.iter().map(|(_, leaf, _)| *leaf).collect::<Vec<_>>()),
             None => Ok(vec![None; expected.len()]),
@@ -123,4 +146,69 @@ fn weighted(output: &Tensor, sum: DType) -> Tensor {
     let w = (0..output.numel()).map(|i| (0.7 * i as f64 + 0.3).cos()).collect();
     let w = Tensor::from_vec::<f64>(w, output.shape()).to_dtype(output.dtype());
     (output * w).sum(..).to_dtype(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::conformance::args::Tensors;
+
+    fn problems(compare: impl FnOnce(&mut Verdict)) -> usize {
+        let mut verdict = Verdict::default();
+        compare(&mut verdict);
+        verdict.problems.len()
+    }
+
+    #[test]
+    fn values_are_compared_within_the_tolerance_of_their_type() {
+        let nan = f64::NAN;
+        let rows = [
+            (DType::F64, 1.0, 1.0 + 1.9e-7, true),
+            (DType::F64, 1.0, 1.0 + 2.1e-7, false),
+            (DType::F32, 100.0, 100.0 + 1.3e-4, true),
+            (DType::F32, 100.0, 100.0 + 1.5e-4, false),
+            (DType::F64, nan, nan, true),
+            (DType::F64, nan, 1.0, false),
+            (DType::F64, 1.0, nan, false),
+            (DType::F64, f64::INFINITY, f64::INFINITY, true),
+            (DType::F64, f64::MAX, f64::INFINITY, false),
+            (DType::F64, 0.0, -0.0, true),
+        ];
+        for (dtype, ours, theirs, close) in rows {
+            assert_eq!(problems(|v| v.numbers("x", &[ours], &[theirs], dtype)) == 0, close, "{ours} {theirs} {dtype}");
+        }
+    }
+
+    #[test]
+    fn types_shapes_and_integers_must_be_equal() {
+        let one = Tensor::from([1.0f32, 2.0]);
+        assert_eq!(problems(|v| v.compare("x", &one, &one)), 0);
+        assert_eq!(problems(|v| v.compare("x", &one, &one.to_dtype(DType::F64))), 1);
+        assert_eq!(problems(|v| v.compare("x", &one, &one.unsqueeze(0))), 1);
+        assert_eq!(problems(|v| v.compare("x", &Tensor::from([1i64, 2]), &Tensor::from([1i64, 3]))), 1);
+        assert_eq!(problems(|v| v.compare("x", &one.narrow(0, 0, 9), &one)), 1);
+    }
+
+    #[test]
+    fn gradients_of_the_weighted_sum_are_compared() {
+        let x = Tensor::from([1.0f64, 2.0]).requires_grad_();
+        let w = [0.3f64.cos(), 1.0f64.cos()];
+        let case = |scale: f64| Case {
+            id: "case0".to_owned(),
+            json: Json::Null,
+            tensors: Tensors::from([
+                ("output0".to_owned(), Tensor::from([1.0f64, 4.0])),
+                ("grad.input0".to_owned(), Tensor::from([2.0 * w[0], 4.0 * w[1] * scale])),
+            ]),
+        };
+        let run = |case: &Case, count| {
+            let leaves = [("input0".to_owned(), x.clone())];
+            problems(|v| v.outputs(case, count, &[x.square()], &leaves).expect("it runs"))
+        };
+        assert_eq!(run(&case(1.0), 1), 0);
+        assert_eq!(run(&case(1.001), 1), 1);
+        assert_eq!(run(&case(1.0), 2), 1, "the number of outputs");
+    }
 }

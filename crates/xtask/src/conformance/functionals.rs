@@ -35,6 +35,9 @@ const FUNCTIONALS: &[(&str, Call)] = &[
     ("dropout", |a| {
         let (x, p, training) = (a.required::<Tensor>("input")?, a.or("p", 0.5)?, a.or("training", true)?);
         a.no_effect("inplace")?;
+        if training && p > 0.0 && p < 1.0 {
+            a.draws();
+        }
         one(if training { x.dropout(p) } else { x })
     }),
     // PyTorch's own cases give the table first.
@@ -141,7 +144,7 @@ fn in_place(a: &mut Args<'_>, f: fn(&Tensor) -> Tensor) -> Result<Vec<Tensor>> {
 /// The input in the type that is asked for, and the axis: what torch's softmax functions take.
 pub fn typed_rows(a: &mut Args<'_>) -> Result<(Tensor, isize)> {
     let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
-    a.no_effect("_stacklevel")?;
+    a.keywords().no_effect("_stacklevel")?;
     let dtype: Option<DType> = a.option("dtype")?;
     Ok((dtype.map_or(x.clone(), |dtype| x.to_dtype(dtype)), dim))
 }

@@ -30,6 +30,8 @@ struct Row {
     class: String,
     passed: usize,
     skipped: usize,
+    /// Why.
+    reason: &'static str,
     failed: Vec<(String, Verdict)>,
 }
 
@@ -51,11 +53,17 @@ const NOT_BUILT: &str = "not built yet";
 /// # Errors
 /// When the directory is not one of cases.
 pub fn torch(dir: &str) -> Result<bool> {
-    let dir = Path::new(dir);
-    let index = read_json(dir, "index.json")?;
     // A panic in a case is reported as its failure.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
+    let rows = rows(Path::new(dir));
+    std::panic::set_hook(hook);
+    Ok(print(&rows?))
+}
+
+/// Runs everything in `dir`.
+fn rows(dir: &Path) -> Result<Vec<Row>> {
+    let index = read_json(dir, "index.json")?;
     let mut rows = Vec::new();
     for (group, find) in GROUPS {
         rows.extend(classes(&index, group).iter().map(|class| row_of(dir, group, class, find)));
@@ -64,30 +72,32 @@ pub fn torch(dir: &str) -> Result<bool> {
     let initial = read_json(dir, "initialisers.json")?;
     rows.extend(listed("initialisers", &initial["cases"], "init", initialisers::find));
     rows.push(gains(&initial["gains"]));
-    std::panic::set_hook(hook);
-    Ok(print(&rows))
+    Ok(rows)
 }
 
 impl Row {
     fn new(group: &'static str, class: &str) -> Row {
-        Row { group, class: class.to_owned(), passed: 0, skipped: 0, failed: Vec::new() }
+        Row { group, class: class.to_owned(), passed: 0, skipped: 0, reason: NOT_BUILT, failed: Vec::new() }
     }
 
     /// Runs one case and counts it.
     fn run(&mut self, id: &str, case: impl FnOnce() -> Result<Verdict>) {
         let verdict = match catch_unwind(AssertUnwindSafe(case)) {
             Ok(Ok(verdict)) => verdict,
-            Ok(Err(problem)) => Verdict { problems: vec![problem], largest: 0.0 },
+            Ok(Err(problem)) => Verdict { problems: vec![problem], ..Verdict::default() },
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-                Verdict { problems: vec![format!("panic: {text}")], largest: 0.0 }
+                Verdict { problems: vec![format!("panic: {text}")], ..Verdict::default() }
             }
         };
-        if verdict.problems.is_empty() {
-            self.passed += 1;
-        } else {
-            self.failed.push((id.to_owned(), verdict));
+        match verdict.skipped {
+            _ if !verdict.problems.is_empty() => self.failed.push((id.to_owned(), verdict)),
+            None => self.passed += 1,
+            Some(reason) => {
+                self.skipped += 1;
+                self.reason = reason;
+            }
         }
     }
 }
@@ -140,7 +150,7 @@ fn print(rows: &[Row]) -> bool {
     println!("|---|---|---|---|---|---|");
     for row in rows {
         let cases = row.passed + row.skipped + row.failed.len();
-        let skipped = if row.skipped > 0 { format!("{} ({NOT_BUILT})", row.skipped) } else { "0".to_owned() };
+        let skipped = if row.skipped > 0 { format!("{} ({})", row.skipped, row.reason) } else { "0".to_owned() };
         let largest = row.failed.iter().map(|(_, verdict)| verdict.largest).fold(0.0, f64::max);
         let failed =
             if largest > 0.0 { format!("{} ({largest:.1e})", row.failed.len()) } else { row.failed.len().to_string() };
@@ -156,4 +166,76 @@ fn print(rows: &[Row]) -> bool {
     let failed = total(|row| row.failed.len());
     println!("torch: {} passed, {failed} failed, {} skipped", total(|row| row.passed), total(|row| row.skipped));
     failed == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use limpid::{StateDict, Tensor};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A directory of cases with one of each outcome.
+    fn write(dir: &Path) {
+        let case = |id: &str, kwargs: Json| {
+            let forward = json!({"args": [{"tensor": "input0"}], "kwargs": kwargs, "outputs": 1});
+            let ctor = json!({"args": [], "kwargs": {"inplace": true}});
+            json!({"id": id, "dtype": "float32", "train": true, "ctor": ctor, "forward": forward})
+        };
+        let cases = [case("case0", json!({})), case("case1", json!({})), case("case2", json!({"scale": 2}))];
+        let relu = json!({"file": "modules/ReLU.safetensors", "cases": cases});
+        let strange = json!({"file": "modules/Strange.safetensors", "cases": [case("case0", json!({}))]});
+        let lost = json!({"file": "modules/Tanh.safetensors", "cases": [case("case0", json!({}))]});
+        let index = json!({"modules": {"ReLU": relu, "Strange": strange, "Tanh": lost}});
+        let schedule = |rate: f64| json!({"scheduler": "LinearLR", "kwargs": {}, "base_lr": 0.3, "lr": [0.1, rate]});
+        std::fs::create_dir_all(dir.join("modules")).expect("a directory");
+        let put = |name: &str, json: Json| std::fs::write(dir.join(name), json.to_string()).expect("a file");
+        put("index.json", index);
+        put("schedulers.json", json!({"cases": [schedule(0.14), schedule(0.15)]}));
+        put("initialisers.json", json!({"cases": [], "gains": {"relu": 2f64.sqrt(), "tanh": 1.5}}));
+        let mut state = StateDict::new();
+        for (id, output) in [("case0", 2.0f32), ("case1", 2.1), ("case2", 2.0)] {
+            state.insert(format!("{id}.input0"), Tensor::from([-1.0f32, 2.0]));
+            state.insert(format!("{id}.output0"), Tensor::from([0.0, output]));
+            state.insert(format!("{id}.grad.input0"), Tensor::from([0.0, 1f32.cos()]));
+        }
+        state.save(dir.join("modules/ReLU.safetensors")).expect("a file");
+    }
+
+    #[test]
+    fn every_outcome_is_counted_and_named() {
+        let dir = std::env::temp_dir().join(format!("limpid-conformance-{}", std::process::id()));
+        write(&dir);
+        let rows = rows(&dir).expect("the directory is read");
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        let outcomes: Vec<_> = rows.iter().map(|r| (r.class.as_str(), r.passed, r.skipped, r.failed.len())).collect();
+        let expected = [
+            ("ReLU", 1, 0, 2),
+            ("Strange", 0, 1, 0),
+            ("Tanh", 0, 0, 1),
+            ("LinearLR", 1, 0, 1),
+            ("calculate_gain", 1, 0, 1),
+        ];
+        assert_eq!(outcomes, expected);
+        let (first, second) = (&rows[0].failed[0], &rows[0].failed[1]);
+        assert_eq!(
+            (first.0.as_str(), &first.1.problems[0][..]),
+            ("case1", "output0[1] is 2e0, not 2.0999999046325684e0")
+        );
+        assert_eq!((second.0.as_str(), &second.1.problems[0][..]), ("case2", "argument scale not read: 2"));
+        assert!(!print(&rows));
+    }
+
+    #[test]
+    fn a_panic_fails_its_case_only() {
+        let mut row = Row::new("modules", "Any");
+        row.run("case0", || panic!("shape {}", 3));
+        row.run("case1", || Ok(Verdict::default()));
+        assert_eq!((row.passed, row.failed[0].1.problems[0].as_str()), (1, "panic: shape 3"));
+    }
+
+    #[test]
+    fn a_directory_without_cases_is_an_error() {
+        assert!(torch("no/such/directory").is_err());
+    }
 }

@@ -89,7 +89,7 @@ fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Option<Reduce>) -> 
     let x = a.required::<Tensor>("input")?;
     let axes = axes(a, name, &x)?;
     let keepdim = a.or("keepdim", false)?;
-    let dtype: Option<DType> = a.option("dtype")?;
+    let dtype: Option<DType> = a.keywords().option("dtype")?;
     let f = match (keepdim, kept) {
         (false, _) => plain,
         (true, Some(kept)) => kept,

@@ -2,7 +2,7 @@
 
 use limpid::Tensor;
 
-use super::args::{Args, Result};
+use super::args::{Args, Result, line};
 use super::ops::Call;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
@@ -37,7 +37,13 @@ pub const CALLS: &[(&str, Call)] = &[
     }),
     ("narrow", |a| {
         let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
-        one(x.narrow(dim, a.required("start")?, a.required("length")?))
+        // Torch takes a tensor of one element too.
+        let start = match a.peek("start") {
+            Some(start) if start.get("tensor").is_some() => a.required::<Tensor>("start")?.item_i64().map_err(line)?,
+            _ => a.required("start")?,
+        };
+        let start = usize::try_from(start).map_err(|_| format!("argument start={start} is not built yet"))?;
+        one(x.narrow(dim, start, a.required("length")?))
     }),
     ("nonzero", |a| {
         let x = a.required::<Tensor>("input")?;

@@ -1,8 +1,8 @@
 //! Schedules: the learning rate before the first step and after each.
 
-use limpid::optim::{CosineAnnealingLR, LinearLR, LrScheduler, Optimizer, SGD, Schedule, StepLR};
+use limpid::optim::{CosineAnnealingLR, LinearLR, LrScheduler, Optimizer, SGD, Schedule, SequentialLR, StepLR};
 use limpid::{DType, nn::Identity};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use super::args::{Args, Result, Tensors, line};
 use super::check::Verdict;
@@ -11,7 +11,7 @@ use super::check::Verdict;
 type Make = fn(&mut Args<'_>) -> Result<Box<dyn Schedule>>;
 
 /// Every schedule by torch's name.
-const SCHEDULES: &[(&str, Make)] = &[
+static SCHEDULES: &[(&str, Make)] = &[
     ("CosineAnnealingLR", |a| {
         Ok(Box::new(CosineAnnealingLR { t_max: a.required("T_max")?, eta_min: a.or("eta_min", 0.0)? }))
     }),
@@ -20,6 +20,7 @@ const SCHEDULES: &[(&str, Make)] = &[
         let (end_factor, total_iters) = (a.or("end_factor", 1.0)?, a.or("total_iters", 5)?);
         Ok(Box::new(LinearLR { start_factor, end_factor, total_iters }))
     }),
+    ("SequentialLR", |a| sequential(a.sentence()?)),
     ("StepLR", |a| Ok(Box::new(StepLR { step_size: a.required("step_size")?, gamma: a.or("gamma", 0.1)? }))),
 ];
 
@@ -31,6 +32,41 @@ impl Schedule for Any {
     fn factor(&self, step: u64, base_lr: f64) -> f64 {
         self.0.factor(step, base_lr)
     }
+}
+
+/// `A(…) then B(…) …, milestone N, …`: how the cases write schedules that hold others.
+fn sequential(sentence: &str) -> Result<Box<dyn Schedule>> {
+    let unread = || format!("arguments not read: {sentence}");
+    let (parts, milestones) = sentence.rsplit_once(", milestone").ok_or_else(unread)?;
+    let milestones =
+        milestones.trim_start_matches('s').split(',').map(|number| number.trim().parse().map_err(|_| unread()));
+    let milestones: Vec<u64> = milestones.collect::<Result<_>>()?;
+    let schedules: Vec<_> = parts.split(" then ").map(inner).collect::<Result<_>>()?;
+    if schedules.len() != milestones.len() + 1 {
+        return Err(unread());
+    }
+    Ok(Box::new(SequentialLR { schedules, milestones }))
+}
+
+/// One schedule as Python writes its constructor's call.
+fn inner(text: &str) -> Result<Box<dyn Schedule>> {
+    let unread = || format!("arguments not read: {text}");
+    let (name, rest) = text.split_once('(').ok_or_else(unread)?;
+    let list = rest.strip_suffix(')').ok_or_else(unread)?;
+    let (mut positional, mut named) = (Vec::new(), Map::new());
+    for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (key, value) = item.split_once('=').map_or((None, item), |(key, value)| (Some(key), value));
+        let value: Json = serde_json::from_str(value).map_err(|_| unread())?;
+        match key {
+            Some(key) => drop(named.insert(key.to_owned(), value)),
+            None => positional.push(value),
+        }
+    }
+    let (_, make) = SCHEDULES.iter().find(|(n, _)| *n == name).ok_or_else(|| format!("{name} is not built yet"))?;
+    let (call, none) = (json!({"args": positional, "kwargs": named}), Tensors::new());
+    let mut args = Args::new(&call, &none);
+    let schedule = make(&mut args)?;
+    args.finish().map(|()| schedule)
 }
 
 /// What runs the cases of `class`, if it is built.
@@ -70,4 +106,30 @@ fn run(make: Make, case: &Json) -> Result<Verdict> {
         verdict.wrong("momentum is not built yet");
     }
     Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_in_sequence_are_read_from_a_sentence() {
+        let read = sequential("LinearLR(0.5, total_iters=2) then StepLR(step_size=1, gamma=0.1), milestone 2");
+        let schedule = read.expect("it is read");
+        let factors: Vec<f64> = (0..4).map(|step| schedule.factor(step, 1.0)).collect();
+        assert_eq!(factors, [0.5, 0.75, 1.0, 0.1]);
+    }
+
+    #[test]
+    fn what_is_not_read_is_an_error() {
+        for sentence in [
+            "StepLR(1)",
+            "StepLR(1) then StepLR(2)",
+            "StepLR(1) then StepLR(2), milestones 1, 2",
+            "StepLR(1) then StepLR(2, last=3), milestone 1",
+            "StepLR(1) then NoLR(2), milestone 1",
+        ] {
+            assert!(sequential(sentence).is_err(), "{sentence}");
+        }
+    }
 }
