@@ -22,9 +22,6 @@ pub fn expand(words: TokenStream, item: TokenStream) -> Result<TokenStream, Erro
     };
 
     let mut out = TokenStream::new();
-    if !tokens[..at].iter().any(is_track_caller) {
-        out.extend(code("#[track_caller]", Span::call_site()));
-    }
     out.extend(signature.iter().cloned());
     out.extend([TokenTree::from(scoped(body, receiver))]);
     Ok(out)
@@ -48,11 +45,6 @@ fn receiver(function: &[TokenTree]) -> Result<Ident, Error> {
         Some(TokenTree::Ident(word)) if word.to_string() == "self" => Ok(word.clone()),
         _ => Err(Error::new(group.span(), METHOD)),
     }
-}
-
-fn is_track_caller(token: &TokenTree) -> bool {
-    let attribute = as_group(token, Delimiter::Bracket);
-    attribute.is_some_and(|group| group.stream().into_iter().any(|word| is_word(&word, "track_caller")))
 }
 
 /// The body behind a guard. The guard's name is the macro's own (mixed site), so that no name of the body meets it;

@@ -36,8 +36,8 @@ pub fn derive_module(item: TokenStream) -> TokenStream {
     module::expand(item).unwrap_or_else(tokens::Error::into_stream)
 }
 
-/// Opens the scope of `self` for the length of a method, so that what it records carries the module's path, and
-/// lets the caller's line be known.
+/// Opens the scope of `self` for the length of a method, so that what it records carries the module's path. Each node
+/// is known by its line in the method's body.
 ///
 /// ```text
 /// #[forward]
@@ -45,7 +45,6 @@ pub fn derive_module(item: TokenStream) -> TokenStream {
 /// ```
 /// becomes
 /// ```text
-/// #[track_caller]
 /// pub fn forward(&self, x: &Tensor) -> Tensor {
 ///     let scope = ::limpid::Scope::enter(self); // closed on every way out
 ///     self.head.forward(&x.relu())

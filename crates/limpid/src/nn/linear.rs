@@ -135,7 +135,7 @@ impl Forward for Linear {
         if x.rank() == 0 || x.size(-1) != self.sizes.0 {
             return scope.output(self.refuse(x));
         }
-        let bias = self.bias.as_ref().map(Parameter::tensor);
+        let bias = self.bias.as_ref().map(|p| p.tensor());
         scope.output(x.linear(&self.weight.tensor(), bias.as_ref()))
     }
 }

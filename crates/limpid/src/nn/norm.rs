@@ -109,8 +109,8 @@ impl Forward for LayerNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Tensor {
         let scope = Scope::enter(self);
-        let weight = self.weight.as_ref().map(Parameter::tensor);
-        let bias = self.bias.as_ref().map(Parameter::tensor);
+        let weight = self.weight.as_ref().map(|p| p.tensor());
+        let bias = self.bias.as_ref().map(|p| p.tensor());
         scope.output(x.layer_norm(&self.shape, weight.as_ref(), bias.as_ref(), self.eps))
     }
 }
