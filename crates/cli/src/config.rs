@@ -53,6 +53,10 @@ const OPTIMIZERS: [&str; 3] = ["AdamW", "Adam", "SGD"];
 const SCHEDULES: [&str; 3] = ["Constant", "StepLR", "CosineAnnealingLR"];
 
 /// Where the rows come from, and how they are divided.
+/// The most points and arms of drawn data: a number that was typed with too many zeros is told before memory runs out.
+const MOST_POINTS: u64 = 100_000_000;
+const MOST_ARMS: u64 = 1000;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
     pub name: &'static str,
@@ -128,7 +132,7 @@ impl Config {
         let epochs = settings.whole("epochs", 1)?.unwrap_or(10);
         let (schedule, warmup) = schedule(settings, epochs)?;
         Ok(Config {
-            name: settings.text("name")?.unwrap_or_else(|| data.name.to_owned()),
+            name: settings.folder_name("name")?.unwrap_or_else(|| data.name.to_owned()),
             seed: settings.whole("seed", 0)?.unwrap_or(0),
             epochs,
             batch: settings.whole("batch", 1)?.unwrap_or(64),
@@ -279,8 +283,8 @@ fn data(settings: &Settings) -> Result<Data> {
         target: if name == "csv" { needed("data.target")? } else { None },
         task: settings.choice("data.task", &["auto", "classification", "regression"])?.unwrap_or("auto"),
         ignore: settings.texts("data.ignore")?.unwrap_or_default(),
-        points: settings.whole("data.points", 1)?.unwrap_or(600),
-        arms: settings.whole("data.arms", 1)?.unwrap_or(3),
+        points: settings.whole_up_to("data.points", 1, MOST_POINTS)?.unwrap_or(600),
+        arms: settings.whole_up_to("data.arms", 1, MOST_ARMS)?.unwrap_or(3),
         noise: settings.number("data.noise", "a number from 0", |x| x >= 0.0)?.unwrap_or(0.05),
         test: part("data.test", 0.2)?,
         validation: part("data.validation", 0.1)?,

@@ -22,6 +22,8 @@ mod terminal;
 mod train;
 mod words;
 
+use std::ffi::OsString;
+
 use failure::Failure;
 use limpid::Error;
 use settings::placed_unknown;
@@ -53,7 +55,7 @@ const COMMANDS: [(&str, Command, &str); 6] = [
 ];
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     for complaint in &limpid::config().complaints {
         complain(&format!("note: {complaint}"));
     }
@@ -61,7 +63,9 @@ fn main() {
         complain(USAGE.trim_end());
         std::process::exit(2);
     }
-    let done = dispatch(&args).and_then(|()| terminal::lost().map_or(Ok(()), |error| Err(error.into())));
+    let done = texts(&args)
+        .and_then(|args| dispatch(&args))
+        .and_then(|()| terminal::lost().map_or(Ok(()), |error| Err(error.into())));
     let code = match done {
         Ok(()) => 0,
         Err(failure) => {
@@ -70,6 +74,15 @@ fn main() {
         }
     };
     std::process::exit(code);
+}
+
+/// The arguments as texts.
+fn texts(args: &[OsString]) -> Result<Vec<String>, Failure> {
+    let text = |arg: &OsString| {
+        let wrong = || Failure::Misused(Error::new(format!("the argument {arg:?} is not UTF-8")));
+        arg.to_str().map(str::to_owned).ok_or_else(wrong)
+    };
+    args.iter().map(text).collect()
 }
 
 fn dispatch(args: &[String]) -> Result<(), Failure> {

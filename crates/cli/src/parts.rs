@@ -99,7 +99,19 @@ pub fn network(config: &Config, scale: Option<&Scale>, features: usize) -> Resul
     match row.error() {
         None => Ok(network),
         Some(error) => {
-            Err(Error::new(format!("the model does not fit rows of {features} features")).note(error.to_string()))
+            Err(Error::new(format!("the model does not fit rows of {features} features")).note(without_lines(&error)))
         }
+    }
+}
+
+/// An error of a layer with the layer's path, and without the lines of this program that made and called it: its user
+/// wrote words, not lines.
+fn without_lines(error: &Error) -> String {
+    let layer = error.origin().and_then(|origin| Some((origin, origin.frame.as_ref()?)));
+    match layer {
+        Some((origin, frame)) => {
+            error.to_string().replace(&origin.to_string(), &format!("in  {} ({})", frame.path, frame.kind))
+        }
+        None => error.to_string(),
     }
 }

@@ -159,6 +159,23 @@ impl Settings {
         })
     }
 
+    /// A whole number from `least` to `most`.
+    pub fn whole_up_to(&self, word: &str, least: u64, most: u64) -> Result<Option<u64>> {
+        self.get(word, &format!("a whole number from {least} to {most}"), |value| match value {
+            Value::Whole(n) => u64::try_from(*n).ok().filter(|n| (least..=most).contains(n)),
+            _ => None,
+        })
+    }
+
+    /// A text that a folder can be called by.
+    pub fn folder_name(&self, word: &str) -> Result<Option<String>> {
+        let fits = |text: &str| !["", ".", ".."].contains(&text) && !text.contains(['/', '\\', '\0']);
+        self.get(word, "a name for a folder", |value| match value {
+            Value::Text(text) if fits(text) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
     /// A finite number in `range`, which messages call `wanted`.
     pub fn number(&self, word: &str, wanted: &str, range: impl Fn(f64) -> bool) -> Result<Option<f64>> {
         self.get(word, wanted, |value| match value {

@@ -81,6 +81,9 @@ pub fn train(args: &[String]) -> Result<(), Failure> {
     let args = Args::parse(args, &OPTIONS, &WORDS).map_err(Failure::Misused)?;
     args.set_threads().map_err(Failure::Misused)?;
     let mut config = configuration(&args).map_err(Failure::Misused)?;
+    if args.value("out") == Some("") {
+        return Err(Failure::Misused(Error::new("--out: the name of the folder is missing")));
+    }
     let out = args.value("out").map_or_else(|| Path::new("runs").join(&config.name), PathBuf::from);
     let (parts, network) = prepare(&config)?;
     // The run must find its data from whatever folder it is resumed in.

@@ -35,6 +35,9 @@ const LAYERS: [Word; 13] = [
     Word { name: "Flatten", arguments: &[], build: |_| Box::new(Flatten::new()) },
 ];
 
+/// The most weights of a layer: 8 GiB. A size that was typed with too many zeros is told before memory runs out.
+const MOST_WEIGHTS: f64 = 2_147_483_648.0;
+
 /// The layers of a model.
 ///
 /// # Errors
@@ -84,6 +87,12 @@ fn layer(text: &str) -> Result<Box<dyn Forward>> {
         if value.fract() != 0.0 || !(1.0..=1e9).contains(value) {
             return Err(Error::new(format!("`{text}`: `{argument}` is {value}, not a whole number from 1")));
         }
+    }
+    let weights: f64 =
+        word.arguments.iter().zip(&values).filter(|((_, default), _)| default.is_none()).map(|(_, x)| x).product();
+    if weights > MOST_WEIGHTS {
+        return Err(Error::new(format!("`{text}`: {weights:e} weights are too many for a layer"))
+            .help(format!("{MOST_WEIGHTS} or fewer")));
     }
     Ok((word.build)(&values))
 }

@@ -24,11 +24,33 @@ fn words_that_are_not_understood_are_named_with_the_ones_that_were_meant() {
             "error: --optimizer.lr: `optimizer.lr` is text (\"fast\"), not a number over 0",
         ),
         (&["train", "digits", "--threads", "0"], "error: --threads: \"0\" is no number of threads from 1 to 1024"),
+        (
+            &["train", "moons", "--name", "a/../../b"],
+            "error: --name: `name` is text (\"a/../../b\"), not a name for a folder",
+        ),
+        (&["train", "moons", "--out", ""], "error: --out: the name of the folder is missing"),
+        (
+            &["train", "moons", "--data.points", "100000000000000"],
+            "error: --data.points: `data.points` is a whole number (100000000000000), not a whole number from 1 to \
+             100000000",
+        ),
+        (
+            &["train", "xor", "--model", "[\"Linear(1000000000, 1000000000)\"]"],
+            "error: --model: model[0]: `Linear(1000000000, 1000000000)`: 1e18 weights are too many for a layer\n  try \
+             2147483648 or fewer",
+        ),
         (&["train", "digits", "more"], "error: train: one thing at a time: \"more\" is left over"),
     ] {
         place.fails(args, 2, message);
     }
     assert!(!place.0.join("runs").exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let output = place.command(&["train"]).arg(std::ffi::OsStr::from_bytes(b"\xff.toml")).output().unwrap();
+        assert_eq!(text(&output.stderr), "error: the argument \"\\xFF.toml\" is not UTF-8\n");
+        assert_eq!(output.status.code(), Some(2));
+    }
 }
 
 #[test]
@@ -76,15 +98,21 @@ fn a_model_that_does_not_fit_is_named_by_its_layer() {
     ] {
         place.fails(&["train", "xor", "--model", model], 2, &message.replace("model[0]", "--model: model[0]"));
     }
-    let output = place.run(&["train", "xor", "--model", "[\"Linear(2, 8)\", \"ReLU\", \"Linear(9, 2)\"]"]);
-    let said = text(&output.stderr);
-    assert!(
-        said.starts_with(
-            "error: the model does not fit rows of 2 features\n  matmul: inner sizes differ: [1, 8] × [9, 2]; 8 ≠ 9"
+    for (model, message) in [
+        (
+            "[\"Linear(2, 8)\", \"ReLU\", \"Linear(9, 2)\"]",
+            "matmul: inner sizes differ: [1, 8] × [9, 2]; 8 ≠ 9\n  in  layers.2 (Linear 9→2)\n  try flatten to [1, 9], or \
+             Linear::new(8, 2)",
         ),
-        "{said}"
-    );
-    assert!(said.contains("layers.2"), "{said}");
+        ("[\"LayerNorm(3)\"]", "layer_norm: the last axes of [1, 2] are not [3]\n  in  layers.0 (LayerNorm [3])"),
+        (
+            "[\"ReLU\", \"Dropout(2)\"]",
+            "dropout: the probability is 2\n  in  layers.1 (Dropout)\n  try a number from 0 to 1",
+        ),
+    ] {
+        let message = format!("error: the model does not fit rows of 2 features\n  {message}");
+        place.fails(&["train", "xor", "--model", model], 1, &message);
+    }
     let wrong_end = "error: the model gives [1, 3] for 1 rows, not [1, 2]: a number for each class\n  try a last layer with 2 outputs";
     place.fails(&["train", "xor", "--quiet", "--model", "[\"Linear(2, 3)\"]"], 1, wrong_end);
 }
