@@ -9,7 +9,7 @@ use limpid::{Error, Result};
 
 use crate::config::Config;
 use crate::folder::{Folder, task_of};
-use crate::parts;
+use crate::words;
 
 /// What a run has learned.
 pub struct Trained {
@@ -38,12 +38,9 @@ pub fn load(run: &Path) -> Result<Trained> {
     let (tensors, about) = checkpoint::load(&path)?;
     let (task, columns) = task_of(&path, &about)?;
     let of = |name: &str| tensors.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor);
-    let scale = match of("scale.mean") {
-        Some(mean) if config.data.scale != "none" => Some(Scale::by(1.0, mean.numel())),
-        _ => None,
-    };
     let features = features(&config, &columns, of("scale.mean"), of("layers.0.weight"));
-    let network = parts::network(&config, scale.as_ref(), features)?;
+    let scale = (config.data.scale != "none").then(|| Scale::by(1.0, features));
+    let network = Network::new(scale.as_ref(), words::model(&config.model)?);
     let report = network.load_state_dict(&dict(&tensors), false)?;
     if !report.is_clean() {
         let place = path.display();

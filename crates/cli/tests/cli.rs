@@ -1,5 +1,5 @@
 //! The command as a user runs it: the real program, its files and its exit codes. What it refuses is in
-//! `bad_input.rs`, what the disk refuses in `disk.rs`.
+//! `bad_input.rs` and `bad_data.rs`, what the disk refuses in `disk.rs`.
 
 mod common;
 
