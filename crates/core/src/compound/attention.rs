@@ -6,7 +6,7 @@ use crate::compound::softmax::wide;
 use crate::compound::{Compound, Fault, Io, call_many};
 use crate::error::{Error, Result};
 use crate::op::contract::{dot, transpose};
-use crate::op::{elementwise, source};
+use crate::op::{elementwise, movement, source};
 use crate::region::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -61,7 +61,7 @@ impl Compound for Attention {
         let divisor = sum.constant_like(1.0).where_(&sum.eq(sum.zeros_like()), &sum);
         let y = dot(&(weights / divisor), &v).to_dtype(inputs[0].dtype());
         let lse = sum.log() + shift;
-        vec![y, crate::op::movement::reshape(&lse, Shape::from([shape[0], shape[1]]))]
+        vec![y, movement::reshape(&lse, Shape::from([shape[0], shape[1]]))]
     }
 
     fn has_kernel(&self, _inputs: &[Meta]) -> bool {
@@ -101,8 +101,8 @@ pub struct AttentionOptions {
 }
 
 impl Tensor {
-    /// softmax(q·kᵀ·scale + mask)·v with self as q `[…, T, D]`, k `[…, S, D]`, v `[…, S, E]`. Torch's
-    /// `scaled_dot_product_attention`.
+    /// softmax(q·kᵀ·scale + mask)·v with self as q `[…, T, D]`, k `[…, S, D]`, v `[…, S, E]`, whose batch axes
+    /// broadcast. Torch's `scaled_dot_product_attention`.
     ///
     /// ```
     /// use limpid_core::{AttentionOptions, Tensor};
@@ -117,25 +117,26 @@ impl Tensor {
         let inputs = [self, k, v];
         let rank = self.rank();
         let fail = |what: String| Tensor::fail_at(at, Error::new(what), &inputs, self.shape().clone(), self.dtype());
-        if rank < 2 || k.rank() != rank || v.rank() != rank {
-            return fail(format!(
-                "attention: q {}, k {}, v {} need the same axes, at least 2",
-                self.shape(),
-                k.shape(),
-                v.shape()
-            ));
+        let shapes = || format!("q {}, k {}, v {}", self.shape(), k.shape(), v.shape());
+        if rank < 2 || k.rank() < 2 || v.rank() < 2 {
+            return fail(format!("attention: {} need at least 2 axes", shapes()));
         }
-        let batch: Shape = self.shape()[..rank - 2].iter().copied().collect();
-        let same_batch = k.shape().starts_with(&batch) && v.shape().starts_with(&batch);
-        if !same_batch || k.size(-1) != self.size(-1) || k.size(-2) != v.size(-2) {
-            return fail(format!("attention: q {}, k {}, v {} do not fit", self.shape(), k.shape(), v.shape()));
-        }
+        let batches = inputs.map(|t| Shape::from(&t.shape()[..t.rank() - 2]));
+        let batch = batches[0].broadcast(&batches[1]).and_then(|joint| joint.broadcast(&batches[2]));
+        let fits = k.size(-1) == self.size(-1) && k.size(-2) == v.size(-2);
+        let Some(batch) = batch.filter(|_| fits) else {
+            return fail(format!("attention: {} do not fit", shapes()));
+        };
         if !self.dtype().is_float() || inputs.iter().any(|t| t.dtype() != self.dtype()) {
             return fail(format!("attention: q, k, v are {}, {}, {}", self.dtype(), k.dtype(), v.dtype()));
         }
         let b: usize = batch.elements();
         let (t, s) = (self.size(-2), k.size(-2));
-        let flat = |x: &Tensor| crate::op::movement::reshape(x, Shape::from([b, x.size(-2), x.size(-1)]));
+        let flat = |x: &Tensor| {
+            let matrix = [x.size(-2), x.size(-1)];
+            let wide = movement::broadcast(x, &batch.iter().copied().chain(matrix).collect());
+            movement::reshape(&wide, Shape::from([b, matrix[0], matrix[1]]))
+        };
         let mut all = vec![flat(self), flat(k), flat(v)];
         let mut mask: Option<Tensor> = None;
         if let Some(given) = &options.mask {
@@ -162,7 +163,7 @@ impl Tensor {
         let compound = Attention { scale, causal: options.causal, mask: all.len() > 3 };
         let y = call_many(compound, &all.iter().collect::<Vec<_>>()).swap_remove(0);
         let shape: Shape = batch.iter().copied().chain([t, v.size(-1)]).collect();
-        crate::op::movement::reshape(&y, shape)
+        movement::reshape(&y, shape)
     }
 }
 
@@ -178,8 +179,8 @@ fn three_axes(mask: &Tensor, batch: &Shape) -> Tensor {
     let (t, s) = (if rank > 1 { mask.size(-2) } else { 1 }, if rank > 0 { mask.size(-1) } else { 1 });
     let shared = mask.numel() == t * s;
     if shared {
-        return crate::op::movement::reshape(mask, Shape::from([1, t, s]));
+        return movement::reshape(mask, Shape::from([1, t, s]));
     }
     let wide = mask.expand_to(&batch.iter().copied().chain([t, s]).collect());
-    crate::op::movement::reshape(&wide, Shape::from([batch.elements(), t, s]))
+    movement::reshape(&wide, Shape::from([batch.elements(), t, s]))
 }

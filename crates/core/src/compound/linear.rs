@@ -67,8 +67,8 @@ impl Compound for Linear {
 }
 
 impl Tensor {
-    /// y = x·Wᵀ + b over the last axis: x `[..., in]`, `weight` `[out, in]`, `bias` `[out]`. Torch's
-    /// `nn.functional.linear`.
+    /// y = x·Wᵀ + b over the last axis: x `[..., in]`, `weight` `[out, in]`, `bias` `[out]`. With `weight` `[in]`
+    /// and `bias` `[]` the last axis disappears. Torch's `nn.functional.linear`.
     ///
     /// ```
     /// use limpid_core::Tensor;
@@ -80,6 +80,11 @@ impl Tensor {
     #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let at = std::panic::Location::caller();
+        if weight.rank() == 1 && bias.is_none_or(|b| b.rank() == 0) {
+            let bias = bias.map(|b| b.unsqueeze(0));
+            let y = self.linear(&weight.unsqueeze(0), bias.as_ref());
+            return if y.error().is_some() { y } else { y.squeeze(-1) };
+        }
         let inputs: Vec<&Tensor> = [self, weight].into_iter().chain(bias).collect();
         let (out, within) = (weight.size(0), weight.size(-1));
         let guess = if self.rank() == 0 { Shape::from([out]) } else { self.shape().with(self.rank() - 1, out) };

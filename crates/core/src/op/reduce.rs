@@ -111,22 +111,24 @@ pub(crate) fn scan_vjp(f: ScanFn, axis: usize, reverse: bool, b: &Backward<'_>) 
         ScanFn::Prod => cumprod_vjp(x, g, axis, reverse),
         // Each result came from the last place where the running winner changed.
         ScanFn::Max | ScanFn::Min => {
-            let position = source::iota(x.shape().clone(), axis);
-            let len = x.shape()[axis];
-            let minus = source::constant(Number::Int(-1), DType::I64);
-            let missing = broadcast(&minus, x.shape());
-            // A place wins when its element is the running result there (ties: the later one, as torch).
-            let won = x.eq(y).logical_or(&x.ne(x));
-            let winner = if reverse {
-                let none = broadcast(&source::constant(Number::Int(len as i64), DType::I64), x.shape());
-                scan(ScanFn::Min, &elementwise::select(&won, &position, &none), axis, true)
-            } else {
-                scan(ScanFn::Max, &elementwise::select(&won, &position, &missing), axis, false)
-            };
+            let winner = running_winner(x, y, axis, reverse);
             scatter(ScatterFn::Add, &x.zeros_like(), axis, &winner, g)
         }
     };
     smallvec![Some(gx)]
+}
+
+/// Where along `axis` each running extremum `y` of `x` came from, i64: of equal elements the one that was
+/// reached last, as in torch.
+#[track_caller]
+pub(crate) fn running_winner(x: &Tensor, y: &Tensor, axis: usize, reverse: bool) -> Tensor {
+    let position = source::iota(x.shape().clone(), axis);
+    // A place wins when its element is the running result there; a NaN result came from NaN elements.
+    let won = x.eq(y).logical_or(&x.ne(x));
+    let nowhere = if reverse { x.shape()[axis] as i64 } else { -1 };
+    let nowhere = broadcast(&source::constant(Number::Int(nowhere), DType::I64), x.shape());
+    let f = if reverse { ScanFn::Min } else { ScanFn::Max };
+    scan(f, &elementwise::select(&won, &position, &nowhere), axis, reverse)
 }
 
 /// dx[k] = Σ_{i≥k} g[i] · ∏_{j≤i, j≠k} x[j], right at zeros: the products without x[k] are taken from a

@@ -91,7 +91,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn index_select(&self, dim: isize, index: &Tensor) -> Tensor {
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("index_select", dim) };
+        let Some(axis) = self.axis(dim) else { return self.bad_axis("index_select", dim) };
         if index.rank() > 1 || index.dtype().is_float() || index.dtype() == DType::Bool {
             return self.wrong_index(format!(
                 "index_select: the index is {} {}, not integers on one axis",
@@ -100,6 +100,13 @@ impl Tensor {
             ));
         }
         let count = index.numel();
+        if self.rank() == 0 {
+            if count != 1 {
+                return self.wrong_index(format!("index_select: {count} elements of a scalar"));
+            }
+            let one = index::gather(&self.with_axis(), 0, &Tensor::normal_index(&index.flatten(0), 1));
+            return movement::reshape(&one, Shape::scalar());
+        }
         let mut thin: Shape = std::iter::repeat_n(1, self.rank()).collect();
         thin = thin.with(axis, count);
         let index = movement::reshape(&Tensor::normal_index(index, self.shape()[axis]), thin);
@@ -133,25 +140,38 @@ impl Tensor {
         Some(Tensor::fail(Error::new(what), &[self, index], index.shape().clone(), self.dtype()))
     }
 
-    /// `y[i][j] = x[index[i][j]][j]` for `dim` 0: torch.gather.
+    /// `y[i][j] = x[index[i][j]][j]` for `dim` 0: torch.gather. An index without elements may have any shape.
     #[track_caller]
     pub fn gather(&self, dim: isize, index: &Tensor) -> Tensor {
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("gather", dim) };
-        if let Some(failed) = self.check_index("gather", axis, index) {
+        let Some(axis) = self.axis(dim) else { return self.bad_axis("gather", dim) };
+        if index.numel() == 0 && !index.dtype().is_float() {
+            let none = movement::slice(&self.flatten(0), 0, 0, 1, 0);
+            return movement::reshape(&none, index.shape().clone());
+        }
+        let (mut x, places) = (self.with_axis(), index.with_axis());
+        if let Some(failed) = x.check_index("gather", axis, &places) {
             return failed;
         }
+        let places = Tensor::normal_index(&places, x.shape()[axis]);
         // The axes beside `dim` may be shorter in the index.
-        let mut x = self.clone();
-        for i in (0..self.rank()).filter(|&i| i != axis) {
-            x = movement::slice(&x, i, 0, 1, index.shape()[i]);
+        for i in (0..x.rank()).filter(|&i| i != axis) {
+            x = movement::slice(&x, i, 0, 1, places.shape()[i]);
         }
-        index::gather(&x, axis, &Tensor::normal_index(index, self.shape()[axis]))
+        movement::reshape(&index::gather(&x, axis, &places), index.shape().clone())
     }
 
     #[track_caller]
     fn scatter_with(&self, f: ScatterFn, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         let name = index::scatter_name(f);
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
+        let Some(axis) = self.axis(dim) else { return self.bad_axis(name, dim) };
+        if index.numel() == 0 && !index.dtype().is_float() {
+            return self.clone();
+        }
+        if self.rank() == 0 || index.rank() == 0 || source.rank() == 0 {
+            let (x, index, source) = (self.with_axis(), index.with_axis(), source.with_axis());
+            let y = x.scatter_with(f, dim, &index, &source);
+            return if y.error().is_some() { y } else { movement::reshape(&y, self.shape().clone()) };
+        }
         if let Some(failed) = self.check_index(name, axis, index) {
             return failed;
         }
@@ -270,7 +290,8 @@ impl Tensor {
     /// The index along `dim` at each element, i64.
     #[track_caller]
     pub fn index_along(&self, dim: isize) -> Tensor {
-        match self.shape().axis(dim) {
+        match self.axis(dim) {
+            Some(_) if self.rank() == 0 => Tensor::zeros_of([], DType::I64),
             Some(axis) => source::iota(self.shape().clone(), axis),
             None => self.bad_axis("index_along", dim),
         }

@@ -19,6 +19,17 @@ impl Tensor {
         Tensor::fail(error, &[self], self.shape().clone(), self.dtype())
     }
 
+    /// The axis that `dim` names: `-1` is the last, and a scalar has that of `[1]`, as in torch.
+    pub(crate) fn axis(&self, dim: isize) -> Option<usize> {
+        if self.rank() == 0 { matches!(dim, 0 | -1).then_some(0) } else { self.shape().axis(dim) }
+    }
+
+    /// A scalar as `[1]`, others as they are: what [`Tensor::axis`] counts in.
+    #[track_caller]
+    pub(crate) fn with_axis(&self) -> Tensor {
+        if self.rank() == 0 { movement::reshape(self, Shape::from([1])) } else { self.clone() }
+    }
+
     #[track_caller]
     fn reduce_keepdim(&self, f: ReduceFn, name: &str, axes: &dyn Axes) -> Result<(Tensor, AxisList), Tensor> {
         let axes = axes.resolve(self.shape()).map_err(|axis| {
@@ -234,13 +245,10 @@ impl Tensor {
 
     #[track_caller]
     fn scanned(&self, f: ScanFn, name: &str, dim: isize) -> Tensor {
-        if self.rank() == 0 {
-            return self.clone();
-        }
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
+        let Some(axis) = self.axis(dim) else { return self.bad_axis(name, dim) };
         let whole = matches!(f, ScanFn::Sum | ScanFn::Prod) && !self.dtype().is_float();
         let x = if whole { self.to_dtype(DType::I64) } else { self.clone() };
-        reduce::scan(f, &x, axis, false)
+        if x.rank() == 0 { x } else { reduce::scan(f, &x, axis, false) }
     }
 
     /// The running sum along `dim`. Integers give i64.
@@ -255,25 +263,52 @@ impl Tensor {
         self.scanned(ScanFn::Prod, "cumprod", dim)
     }
 
-    /// The running maximum along `dim`.
+    /// The running maximum y[i] = max(x[0], …, x[i]) along `dim` and the index of each: of equal elements the
+    /// last, which takes the gradient. NaN counts as the largest.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let (values, indices) = Tensor::from([1.0f32, 3.0, 2.0, 3.0]).cummax(0);
+    /// assert_eq!(values.to_vec::<f32>()?, [1.0, 3.0, 3.0, 3.0]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [0, 1, 1, 3]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn cummax(&self, dim: isize) -> Tensor {
-        self.scanned(ScanFn::Max, "cummax", dim)
+    pub fn cummax(&self, dim: isize) -> (Tensor, Tensor) {
+        self.running_extremum(ScanFn::Max, "cummax", dim)
     }
 
-    /// The running minimum along `dim`.
+    /// The running minimum y[i] = min(x[0], …, x[i]) along `dim` and the index of each: of equal elements the
+    /// last, which takes the gradient. NaN wins here too.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let (values, indices) = Tensor::from([2.0f32, 3.0, 1.0]).cummin(0);
+    /// assert_eq!(values.to_vec::<f32>()?, [2.0, 2.0, 1.0]);
+    /// assert_eq!(indices.to_vec::<i64>()?, [0, 0, 2]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn cummin(&self, dim: isize) -> Tensor {
-        self.scanned(ScanFn::Min, "cummin", dim)
+    pub fn cummin(&self, dim: isize) -> (Tensor, Tensor) {
+        self.running_extremum(ScanFn::Min, "cummin", dim)
+    }
+
+    #[track_caller]
+    fn running_extremum(&self, f: ScanFn, name: &str, dim: isize) -> (Tensor, Tensor) {
+        let values = self.scanned(f, name, dim);
+        let Some(axis) = self.axis(dim) else { return (values.clone(), values) };
+        if self.rank() == 0 {
+            return (values, Tensor::zeros_of([], DType::I64));
+        }
+        let indices = reduce::running_winner(&self.detach(), &values.detach(), axis, false);
+        (values, indices)
     }
 
     /// The values in stable order along `dim` and their indices; NaN is the largest.
     #[track_caller]
     pub fn sort(&self, dim: isize, descending: bool) -> (Tensor, Tensor) {
-        if self.rank() == 0 {
-            return (self.clone(), Tensor::zeros_of([], DType::I64));
-        }
-        match self.shape().axis(dim) {
+        match self.axis(dim) {
+            Some(_) if self.rank() == 0 => (self.clone(), Tensor::zeros_of([], DType::I64)),
             Some(axis) => reduce::sort(self, axis, descending),
             None => (self.bad_axis("sort", dim), self.bad_axis("sort", dim)),
         }
@@ -289,10 +324,13 @@ impl Tensor {
     #[track_caller]
     pub fn topk(&self, k: usize, dim: isize) -> (Tensor, Tensor) {
         let (values, order) = self.sort(dim, true);
-        let Some(axis) = self.shape().axis(dim) else { return (values, order) };
-        if k > self.shape()[axis] {
+        let Some(axis) = self.axis(dim) else { return (values, order) };
+        if self.rank() == 0 && k == 1 {
+            return (values, order);
+        }
+        if self.rank() == 0 || k > self.shape()[axis] {
             let error = Error::new(format!("topk: {k} of axis {dim} of a tensor of shape {}", self.shape()));
-            let failed = Tensor::fail(error, &[self], self.shape().with(axis, k), self.dtype());
+            let failed = Tensor::fail(error, &[self], self.with_axis().shape().with(axis, k), self.dtype());
             return (failed.clone(), failed);
         }
         (movement::slice(&values, axis, 0, 1, k), movement::slice(&order, axis, 0, 1, k))

@@ -69,12 +69,12 @@ impl Tensor {
     /// Axes `start` to `end`, both included, as one.
     #[track_caller]
     pub fn flatten_range(&self, start: isize, end: isize) -> Tensor {
-        if self.rank() == 0 {
-            return movement::reshape(self, Shape::from([1]));
-        }
-        let (Some(a), Some(b)) = (self.shape().axis(start), self.shape().axis(end)) else {
-            return self.bad_axis("flatten", if self.shape().axis(start).is_none() { start } else { end });
+        let (Some(a), Some(b)) = (self.axis(start), self.axis(end)) else {
+            return self.bad_axis("flatten", if self.axis(start).is_none() { start } else { end });
         };
+        if self.rank() == 0 {
+            return self.with_axis();
+        }
         if a > b {
             return self.refuse(format!("flatten: axis {start} is behind axis {end}"));
         }
@@ -155,9 +155,12 @@ impl Tensor {
     /// Axes `a` and `b` exchanged.
     #[track_caller]
     pub fn transpose(&self, a: isize, b: isize) -> Tensor {
-        let (Some(i), Some(j)) = (self.shape().axis(a), self.shape().axis(b)) else {
-            return self.bad_axis("transpose", if self.shape().axis(a).is_none() { a } else { b });
+        let (Some(i), Some(j)) = (self.axis(a), self.axis(b)) else {
+            return self.bad_axis("transpose", if self.axis(a).is_none() { a } else { b });
         };
+        if self.rank() == 0 {
+            return self.clone();
+        }
         let mut axes: AxisList = (0..self.rank()).collect();
         axes.swap(i, j);
         movement::permute(self, axes)
@@ -173,7 +176,8 @@ impl Tensor {
         }
     }
 
-    /// The tensors one after the other along `dim`, in one type.
+    /// The tensors one after the other along `dim`, in one type. Those of shape `[0]` are left out beside others
+    /// of more axes, as in torch.
     ///
     /// ```
     /// use limpid_core::Tensor;
@@ -183,14 +187,18 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cat(tensors: &[&Tensor], dim: isize) -> Tensor {
-        let Some(first) = tensors.first() else { return Tensor::failed(Error::new("cat: no tensors")) };
+        let dtype = tensors.iter().map(|t| t.dtype()).reduce(crate::promote::promote);
+        let Some(dtype) = dtype else { return Tensor::failed(Error::new("cat: no tensors")) };
+        let counts = |t: &&Tensor| t.shape()[..] != [0];
+        let filled: Vec<&Tensor> = tensors.iter().copied().filter(counts).collect();
+        let tensors = if filled.is_empty() { tensors } else { &filled };
+        let first = tensors[0];
         let Some(axis) = first.shape().axis(dim) else { return first.bad_axis("cat", dim) };
         let fits = |t: &&Tensor| t.rank() == first.rank() && t.shape().with(axis, 1) == first.shape().with(axis, 1);
         if let Some(t) = tensors.iter().find(|t| !fits(t)) {
             let error = Error::new(format!("cat: shapes {} and {} differ beside axis {dim}", first.shape(), t.shape()));
             return Tensor::fail(error, tensors, first.shape().clone(), first.dtype());
         }
-        let dtype = tensors.iter().map(|t| t.dtype()).reduce(crate::promote::promote).expect("not empty");
         let cast: Vec<Tensor> = tensors.iter().map(|t| t.to_dtype(dtype)).collect();
         movement::concat(&cast.iter().collect::<Vec<_>>(), axis)
     }
@@ -259,7 +267,10 @@ impl Tensor {
     /// The elements in reverse order along `dim`.
     #[track_caller]
     pub fn flip(&self, dim: isize) -> Tensor {
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("flip", dim) };
+        let Some(axis) = self.axis(dim) else { return self.bad_axis("flip", dim) };
+        if self.rank() == 0 {
+            return self.clone();
+        }
         let len = self.shape()[axis];
         movement::slice(self, axis, (len as i64 - 1).max(0), -1, len)
     }
@@ -281,9 +292,13 @@ impl Tensor {
     /// axis runs within them. Torch's `unfold`.
     #[track_caller]
     pub fn unfold(&self, dim: isize, size: usize, stride: usize) -> Tensor {
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("unfold", dim) };
-        if stride == 0 || size > self.shape()[axis] {
+        let Some(axis) = self.axis(dim) else { return self.bad_axis("unfold", dim) };
+        if stride == 0 || size > self.with_axis().shape()[axis] {
             return self.refuse(format!("unfold: windows of {size} every {stride} on axis {dim} of {}", self.shape()));
+        }
+        if self.rank() == 0 {
+            // A scalar is one window; its count is no axis.
+            return movement::slice(&self.with_axis(), 0, 0, 1, size);
         }
         movement::window(self, axis, size, stride, 1)
     }

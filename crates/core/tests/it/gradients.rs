@@ -168,7 +168,7 @@ const ONE: &[(&str, bool, One)] = &[
     ("max min", false, |x| vec![x.max(0).0.square(), x.min(-1).0]),
     ("cumsum", false, |x| vec![x.cumsum(0).square(), x.cumsum(1).sin()]),
     ("cumprod", false, |x| vec![x.cumprod(0), x.cumprod(1)]),
-    ("cummax cummin", false, |x| vec![x.cummax(0).square(), x.cummin(1).square()]),
+    ("cummax cummin", false, |x| vec![x.cummax(0).0.square(), x.cummin(1).0.square()]),
     ("sort", false, |x| vec![x.sort(0, false).0.square(), x.sort(1, true).0.sin()]),
     ("topk", false, |x| vec![x.topk(2, 0).0.square()]),
     ("logsumexp", false, |x| vec![x.logsumexp(0), x.logsumexp(1)]),
@@ -199,12 +199,18 @@ const TWO: &[(&str, bool, Two)] = &[
     ("linear", false, |a, b| {
         vec![a.linear(&a.square(), None).tanh(), a.linear(&b.unsqueeze(0), Some(&b.narrow(0, 0, 1)))]
     }),
+    ("linear to a scalar", false, |a, b| vec![a.linear(b, None).tanh(), b.linear(b, Some(&a.select(0, 0).sum(0)))]),
     ("layer_norm", false, |a, b| {
         vec![a.layer_norm([3], Some(b), None, 1e-3), a.layer_norm([3], Some(b), Some(&b.square()), 1e-3)]
     }),
     ("scatter", false, |a, b| vec![a.scatter(0, &Tensor::from([[2i64, 0, 1]]), &b.unsqueeze(0)).square()]),
     ("scatter_add", false, |a, b| {
         vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), &b.unsqueeze(0).repeat(&[2, 1])).square()]
+    }),
+    ("attention of broadcast batches", false, |a, b| {
+        let (q, kv) = (a.reshape([2, 1, 2, 3]), Tensor::stack(&[b, &b.square()], 0));
+        let options = AttentionOptions::default();
+        vec![q.attention(&kv, &kv, &options), kv.attention(&q, &q, &options).square()]
     }),
     ("batched matmul", false, |a, b| {
         let (x, y) = (a.reshape([2, 2, 3]), b.reshape([3, 1]));
@@ -299,7 +305,7 @@ fn kinks_and_ties() -> Result<()> {
         ("prod with zeros", |x| vec![x.prod(0)], &[0.0, 2.0, 3.0], &[6.0, 0.0, 0.0]),
         ("prod with two zeros", |x| vec![x.prod(0)], &[0.0, 0.0, 3.0], &[0.0, 0.0, 0.0]),
         ("cumprod with a zero", |x| vec![x.cumprod(0)], &[2.0, 0.0, 3.0], &[1.0, 8.0, 0.0]),
-        ("cummax of ties", |x| vec![x.cummax(0)], &[1.0, 1.0, 0.0], &[1.0, 2.0, 0.0]),
+        ("cummax of ties", |x| vec![x.cummax(0).0], &[1.0, 1.0, 0.0], &[1.0, 2.0, 0.0]),
         ("pow 0", |x| vec![x.pow(0)], &[0.0, 2.0], &[0.0, 0.0]),
         ("pow 1 at 0", |x| vec![x.pow(1)], &[0.0, 2.0], &[1.0, 1.0]),
         ("sign", |x| vec![x.sign() * x], &[0.0, 2.0], &[0.0, 1.0]),

@@ -429,8 +429,8 @@ impl Maker {
             6 => self.derive(t.amin_keepdim(axis), x.mag, &[&x], 1.0, 0.0, true),
             7 => self.derive(t.cumsum(axis), n * x.mag, &[&x], n, n, false),
             8 => self.derive(t.tanh().cumprod(axis), 1.0, &[&x], n, 2.0 * n, false),
-            9 => self.derive(t.cummax(axis), x.mag, &[&x], 1.0, 0.0, true),
-            10 => self.derive(t.cummin(axis), x.mag, &[&x], 1.0, 0.0, true),
+            9 => self.derive(t.cummax(axis).0, x.mag, &[&x], 1.0, 0.0, true),
+            10 => self.derive(t.cummin(axis).0, x.mag, &[&x], 1.0, 0.0, true),
             11 => self.derive(t.logsumexp(axis), x.mag + n.ln(), &[&x], 1.0, n + 4.0, false),
             _ => {
                 let x = self.exact(self.dtype);

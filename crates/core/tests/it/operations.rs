@@ -108,7 +108,7 @@ const ALONG: &[(&str, f64, Along, &[DType])] = &[
     ("any all", 1.0, |x, d| vec![x.any(d), x.all(d)], NONE),
     ("cumsum", 1.0, |x, d| vec![x.cumsum(d)], NONE),
     ("cumprod", 4.0, |x, d| vec![(x.to_float().sign() * 0.01 + 1.0).cumprod(d)], NONE),
-    ("cummax cummin", 1.0, |x, d| vec![x.cummax(d), x.cummin(d)], NONE),
+    ("cummax cummin", 1.0, |x, d| [x.cummax(d), x.cummin(d)].map(|(v, i)| [v, i]).concat(), NONE),
     ("sort", 1.0, |x, d| [x.sort(d, false), x.sort(d, true)].map(|(v, i)| [v, i]).concat(), NONE),
     ("argsort", 1.0, |x, d| vec![x.argsort(d, false)], NONE),
     ("softmax", 1.0, |x, d| vec![x.softmax(d)], NONE),
@@ -555,4 +555,101 @@ fn created_tensors() {
     for diagonal in -5..6 {
         agree(&[&square.tril(diagonal), &square.triu(diagonal)], 1.0).unwrap();
     }
+}
+
+/// Torch's rules at the edges of shapes: what each result's shape and values are.
+#[test]
+fn edges_of_shapes() -> limpid_core::Result<()> {
+    let (x, row) = (Tensor::from(3.0f64), Tensor::from([1.0f64, 2.0]));
+    let (zero, none) = (Tensor::from(0i64), Tensor::zeros_of([0], DType::F64));
+    let pair = Tensor::from([0i64, 0]);
+    let nowhere = Tensor::zeros_of([2, 0], DType::U8);
+    let matrix = row.unsqueeze(0);
+    let one = Tensor::from([5.0f64]);
+    let cases: &[(&str, Tensor, &[usize], &[f64])] = &[
+        ("gather of a scalar", x.gather(0, &zero), &[], &[3.0]),
+        ("gather of a scalar, axis -1, twice", x.gather(-1, &pair), &[2], &[3.0, 3.0]),
+        ("gather by a scalar", row.gather(0, &Tensor::from(-1i64)), &[], &[2.0]),
+        ("gather of nothing", row.gather(0, &nowhere), &[2, 0], &[]),
+        ("scatter into a scalar", x.scatter(-1, &zero, &Tensor::from(4.0f64)), &[], &[4.0]),
+        ("scatter_add into a scalar", x.scatter_add(0, &pair, &row), &[], &[6.0]),
+        ("scatter_add of nothing", row.scatter_add(0, &nowhere, &matrix), &[2], &[1.0, 2.0]),
+        ("index_select of a scalar", x.index_select(0, &Tensor::from([0i64])), &[], &[3.0]),
+        ("transpose of a scalar", x.transpose(0, -1), &[], &[3.0]),
+        ("flip of a scalar", x.flip(-1), &[], &[3.0]),
+        ("unfold of a scalar", x.unfold(0, 1, 1), &[1], &[3.0]),
+        ("empty windows of a scalar", x.unfold(0, 0, 1), &[0], &[]),
+        ("flatten of a scalar", x.flatten_range(0, -1), &[1], &[3.0]),
+        ("cumsum of a scalar", x.cumsum(0), &[], &[3.0]),
+        ("cummax of a scalar", x.cummax(-1).0, &[], &[3.0]),
+        ("sort of a scalar", x.sort(0, true).0, &[], &[3.0]),
+        ("topk of a scalar", x.topk(1, 0).0, &[], &[3.0]),
+        ("index_along of a scalar", x.index_along(0).to_dtype(DType::F64), &[], &[0.0]),
+        ("cat skips [0]", Tensor::cat(&[&none, &matrix, &none, &matrix], 0), &[2, 2], &[1.0, 2.0, 1.0, 2.0]),
+        ("cat of [0] alone", Tensor::cat(&[&none, &none], 0), &[0], &[]),
+        ("cat keeps the type of [0]", Tensor::cat(&[&none, &Tensor::from([[1i64]])], 1), &[1, 1], &[1.0]),
+        ("linear to a scalar", row.linear(&row, Some(&x)), &[], &[8.0]),
+        ("linear of rows to a column", matrix.linear(&row, None), &[1], &[5.0]),
+        ("linear with one output", row.linear(&matrix, Some(&one)), &[1], &[10.0]),
+    ];
+    for (name, y, shape, values) in cases {
+        assert_eq!((&y.shape()[..], y.to_vec::<f64>()?), (*shape, values.to_vec()), "{name}");
+    }
+    let refused: &[(&str, Tensor)] = &[
+        ("axis 1 of a scalar", x.gather(1, &zero)),
+        ("axis -2 of a scalar", x.transpose(0, -2)),
+        ("axis 1 of a scalar's running sum", x.cumsum(1)),
+        ("two of a scalar", x.topk(2, 0).0),
+        ("several of a scalar", x.index_select(0, &pair)),
+        ("a window of two on a scalar", x.unfold(0, 2, 1)),
+        ("cat of other ranks", Tensor::cat(&[&row, &matrix], 0)),
+        ("a bias per output without outputs", row.linear(&row, Some(&one))),
+    ];
+    for (name, y) in refused {
+        assert!(y.error().is_some(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn running_extrema_name_their_places() -> limpid_core::Result<()> {
+    let nan = f64::NAN;
+    let cases: &[(&[f64], &[i64], &[i64])] = &[
+        (&[1.0, 1.0, 0.0, 2.0], &[0, 1, 1, 3], &[0, 1, 2, 2]),
+        (&[2.0, nan, 3.0, nan, 1.0], &[0, 1, 1, 3, 3], &[0, 1, 1, 3, 3]),
+        (&[], &[], &[]),
+    ];
+    for &(x, largest, smallest) in cases {
+        let x = Tensor::from(x.to_vec());
+        assert_eq!(x.cummax(0).1.to_vec::<i64>()?, largest, "{x}");
+        assert_eq!(x.cummin(0).1.to_vec::<i64>()?, smallest, "{x}");
+    }
+    Ok(())
+}
+
+/// Each way to leave axes out says what the stretched inputs say.
+#[test]
+fn attention_broadcasts_batches() -> limpid_core::Result<()> {
+    let mut dice = Dice::new(seed() + 31);
+    let mut draw = |shape: &[usize]| {
+        Tensor::from((0..shape.iter().product()).map(|_| dice.unit()).collect::<Vec<_>>()).view(Shape::from(shape))
+    };
+    let cases: &[[&[usize]; 4]] = &[
+        [&[4, 3, 8], &[2, 4, 6, 8], &[2, 4, 6, 5], &[2, 4]],
+        [&[2, 1, 3, 8], &[4, 6, 8], &[6, 5], &[2, 4]],
+        [&[3, 8], &[0, 6, 8], &[0, 6, 5], &[0]],
+    ];
+    for [q, k, v, batch] in cases {
+        let inputs = [draw(q), draw(k), draw(v)];
+        let wide =
+            inputs.each_ref().map(|t| t.expand_to(&batch.iter().chain(&t.shape()[t.rank() - 2..]).copied().collect()));
+        let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
+        let y = inputs[0].attention(&inputs[1], &inputs[2], &options);
+        let expected = wide[0].attention(&wide[1], &wide[2], &options);
+        assert_eq!(y.shape(), expected.shape());
+        assert_eq!(y.to_vec::<f64>()?, expected.to_vec::<f64>()?, "{q:?} {k:?} {v:?}");
+    }
+    let misfit = draw(&[2, 3, 8]).attention(&draw(&[3, 6, 8]), &draw(&[3, 6, 5]), &AttentionOptions::default());
+    assert!(misfit.error().is_some());
+    Ok(())
 }

@@ -15,8 +15,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("argmax", |a| along(a, Tensor::argmax)),
     ("argmin", |a| along(a, Tensor::argmin)),
     ("argsort", |a| Ok(vec![sorted(a)?.1])),
-    ("cummax", |a| along(a, Tensor::cummax)),
-    ("cummin", |a| along(a, Tensor::cummin)),
+    ("cummax", |a| running_extremum(a, Tensor::cummax)),
+    ("cummin", |a| running_extremum(a, Tensor::cummin)),
     ("cumprod", |a| running(a, Tensor::cumprod)),
     ("cumsum", |a| running(a, Tensor::cumsum)),
     ("log_softmax", |a| {
@@ -108,6 +108,11 @@ fn along(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor
 fn running(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor>> {
     let (x, dim) = typed_rows(a)?;
     Ok(vec![f(&x, dim)])
+}
+
+fn running_extremum(a: &mut Args<'_>, f: fn(&Tensor, isize) -> (Tensor, Tensor)) -> Result<Vec<Tensor>> {
+    let (values, indices) = f(&a.required("input")?, a.required("dim")?);
+    Ok(vec![values, indices])
 }
 
 /// Torch's three functions of one name: over all, along an axis with indices, of two tensors.
