@@ -8,10 +8,12 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread::ThreadId;
 
 use limpid_kernels::{Buffer, DType, Element, Number};
 
 use crate::error::{Error, Result};
+use crate::graph::Recording;
 use crate::node::{Inputs, Node, grad_enabled, lock};
 use crate::op::{Op, movement, source};
 use crate::origin::Origin;
@@ -37,9 +39,17 @@ pub(crate) struct CellState {
     /// Counts the values that the cell has had.
     pub(crate) version: u64,
     /// The recorded value that is to be written, and where that was asked.
-    pub(crate) pending: Option<(Arc<Node>, Origin)>,
+    pub(crate) pending: Option<Pending>,
     /// The leaves of the current version: as a constant, and as something to differentiate by.
     leaves: [Weak<Node>; 2],
+}
+
+/// An assignment that waits.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    value: Arc<Node>,
+    by: Origin,
+    thread: ThreadId,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -47,6 +57,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 thread_local! {
     /// Cells with assignments that this thread has recorded, in order.
     static PENDING: RefCell<Vec<Arc<Cell>>> = const { RefCell::new(Vec::new()) };
+    /// An assignment of this thread that was refused, until it evaluates something.
+    static REFUSED: RefCell<Option<Error>> = const { RefCell::new(None) };
 }
 
 impl Cell {
@@ -94,6 +106,11 @@ impl Cell {
         lock(&self.label).clone()
     }
 
+    /// The label, or what stands for it in a message.
+    pub(crate) fn name(&self) -> String {
+        self.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string())
+    }
+
     /// Names the cell.
     pub fn set_label(&self, label: &str) {
         *lock(&self.label) = Some(label.into());
@@ -122,7 +139,7 @@ impl Cell {
             return Tensor::hold(Node::failed(error.clone(), state.shape.clone(), state.dtype, at));
         }
         if let Some(pending) = &state.pending {
-            return Tensor::hold(pending.0.clone());
+            return Tensor::hold(pending.value.clone());
         }
         let slot = usize::from(grad_enabled() && self.trainable());
         if let Some(leaf) = state.leaves[slot].upgrade() {
@@ -144,7 +161,7 @@ impl Cell {
     pub fn assign(self: &Arc<Self>, value: &Tensor) {
         let mut state = self.state();
         let fits = *value.shape() == state.shape && value.dtype() == state.dtype;
-        let what = || self.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string());
+        let what = || self.name();
         let node = if value.node.symbolic() {
             let error = Error::new(format!("assign: {} is assigned inside a region", what()));
             let error = error.help("returning the value from the region and assigning it outside");
@@ -163,7 +180,16 @@ impl Cell {
             ));
             Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
         };
-        state.pending = Some((node, Origin::new(Location::caller())));
+        let by = Origin::new(Location::caller());
+        let thread = std::thread::current().id();
+        if let Some(theirs) = state.pending.as_ref().filter(|p| p.thread != thread && !reads(&node, &p.value)) {
+            let line = theirs.by.user_line();
+            let error = Error::new(format!("assign: another thread is changing {}", self.name())).at(&by);
+            let error = error.note(format!("at {}:{}", line.file(), line.line()));
+            REFUSED.set(Some(error.help("one thread at a time that steps, or recording the step again")));
+            return;
+        }
+        state.pending = Some(Pending { value: node, by, thread });
         drop(state);
         PENDING.with(|pending| {
             let mut pending = pending.borrow_mut();
@@ -255,13 +281,14 @@ impl Cell {
 
     /// What is to be written, and where that was asked.
     pub(crate) fn pending_assignment(&self) -> Option<(Arc<Node>, Origin)> {
-        self.state().pending.clone()
+        self.state().pending.as_ref().map(|pending| (pending.value.clone(), pending.by.clone()))
     }
 
-    /// Commits a value that a plan has computed.
-    pub(crate) fn commit(state: &mut CellState, buffer: Arc<Buffer>) {
+    /// Commits a value that a plan has computed, of the assignment of `value`. Another thread's, recorded since then,
+    /// stays: it will find that what it read has changed.
+    pub(crate) fn commit(state: &mut CellState, value: Option<&Arc<Node>>, buffer: Arc<Buffer>) {
         state.value = Some(buffer);
-        state.pending = None;
+        state.pending.take_if(|pending| value.is_some_and(|value| Arc::ptr_eq(value, &pending.value)));
         state.version += 1;
         state.leaves = [Weak::new(), Weak::new()];
     }
@@ -277,20 +304,34 @@ impl Cell {
     }
 }
 
+/// Whether `node` is computed from `value`, or is it.
+fn reads(node: &Arc<Node>, value: &Arc<Node>) -> bool {
+    Recording::collect(std::slice::from_ref(node), |below| below.id < value.id).position(value).is_some()
+}
+
 /// The cells whose assignments this thread has recorded and that have not run, in order.
-pub(crate) fn pending() -> Vec<Arc<Cell>> {
-    PENDING.with(|pending| {
+///
+/// # Errors
+/// One was refused, since another thread was changing the cell: then the others are dropped too.
+pub(crate) fn pending() -> Result<Vec<Arc<Cell>>> {
+    if let Some(error) = REFUSED.take() {
+        discard(&PENDING.take());
+        return Err(error);
+    }
+    Ok(PENDING.with(|pending| {
         let mut pending = pending.borrow_mut();
         pending.retain(|cell| cell.state().pending.is_some());
         let known = pending.len() - usize::from(planted(Fault::LostEffect) && !pending.is_empty());
         pending[..known].to_vec()
-    })
+    }))
 }
 
 /// Drops the assignments of `cells`: a plan with them failed, and the cells keep what they were.
 pub(crate) fn discard(cells: &[Arc<Cell>]) {
+    let thread = std::thread::current().id();
     for cell in cells {
-        cell.state().pending = None;
+        // What another thread has assigned is for its own step.
+        cell.state().pending.take_if(|pending| pending.thread == thread);
     }
 }
 

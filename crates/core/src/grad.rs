@@ -60,15 +60,6 @@ pub fn gradients_with(loss: &Tensor, weight: &Tensor, wrt: &[&Tensor]) -> Result
             weight.dtype()
         )));
     }
-    if let Some(by) = loss.node.consumed_by() {
-        let line = by.user_line();
-        let error = Error::new(format!(
-            "gradients: the parameters behind this tensor were changed at {}:{}",
-            line.file(),
-            line.line()
-        ));
-        return Err(error.at(loss.origin()).help("computing it again, or taking the gradient before the step"));
-    }
     walk(&[(loss.clone(), weight.clone())], wrt, false)
 }
 
@@ -114,6 +105,12 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
     let is_wrt = |node: &Node| wrt.iter().any(|w| std::ptr::eq(Arc::as_ptr(&w.node), node));
     let wrt_ids: IdMap<()> = wrt.iter().map(|w| (w.node.id, ())).collect();
     let recording = Recording::collect(&roots, |node| stop && wrt_ids.contains_key(&node.id) && is_wrt(node));
+    // Asked after the walk: what a step of another thread takes away from now on is already here.
+    for node in roots.iter().chain(recording.nodes.iter().filter(|node| node.lost())) {
+        if let Some(by) = node.consumed_by() {
+            return Err(consumed(node, &by));
+        }
+    }
     let n = recording.nodes.len();
     let mut live = vec![false; n];
     for i in 0..n {
@@ -166,6 +163,16 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
             },
         })
         .collect()
+}
+
+fn consumed(node: &Node, by: &origin::Origin) -> Error {
+    let line = by.user_line();
+    let error = Error::new(format!(
+        "gradients: the parameters behind this tensor were changed at {}:{}",
+        line.file(),
+        line.line()
+    ));
+    error.at(&node.origin).help("computing it again, or taking the gradient before the step")
 }
 
 fn add(slot: &mut Option<Tensor>, grad: Tensor) {

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod below;
 mod cell;
 mod compound;
 mod config;

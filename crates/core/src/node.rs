@@ -54,6 +54,8 @@ const READS_CELLS: u8 = 2;
 const SYMBOLIC: u8 = 4;
 const HAS_VALUE: u8 = 8;
 const HAS_ERROR: u8 = 16;
+/// What it was to be computed from has changed before it was.
+const LOST: u8 = 32;
 
 /// A chain longer than this is evaluated when it is recorded.
 const DEPTH_LIMIT: u32 = 8192;
@@ -276,9 +278,17 @@ impl Node {
             state.consumed = Some(by.clone());
         }
         self.flags.fetch_and(!(TRAINABLE | READS_CELLS), Relaxed);
+        if state.value.is_none() {
+            self.flags.fetch_or(LOST, Relaxed);
+        }
         let dead = std::mem::take(&mut state.inputs);
         drop(state);
         bury(dead);
+    }
+
+    /// Whether it can not be computed any more: a step of another thread changed what it reads.
+    pub(crate) fn lost(&self) -> bool {
+        self.flags.load(Relaxed) & LOST != 0
     }
 
     /// What consumed this node, when something has.

@@ -1,6 +1,6 @@
 //! One hidden layer fits sin(3x) on [−π, π] better the wider it is.
 use limpid::prelude::*;
-fn fit(width: usize, seed: u64) -> limpid::Result<(f64, f64)> {
+pub fn fit(width: usize, seed: u64) -> limpid::Result<(f64, f64)> {
     manual_seed(seed);
     let x = Tensor::linspace(-1.0, 1.0, 256).reshape([256, 1]); // in units of π
     let y = (&x * (3.0 * std::f64::consts::PI)).sin();

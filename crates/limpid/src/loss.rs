@@ -2,7 +2,7 @@
 
 use limpid_core::{DType, Error, Tensor};
 
-use crate::Module;
+use crate::{Buffer, Module};
 
 /// How the losses of the elements become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -186,8 +186,7 @@ pub struct CrossEntropyLoss {
     #[module(skip)]
     pub reduction: Reduction,
     /// A factor for each class `[C]`.
-    #[module(skip)]
-    pub weight: Option<Tensor>,
+    pub weight: Option<Buffer>,
     /// Rows of this class count nothing.
     #[module(skip)]
     pub ignore_index: i64,
@@ -222,7 +221,7 @@ impl CrossEntropyLoss {
 
     /// With a factor for each class.
     pub fn weight(mut self, weight: &Tensor) -> CrossEntropyLoss {
-        self.weight = Some(weight.clone());
+        self.weight = Some(Buffer::new(weight));
         self
     }
 
@@ -286,7 +285,7 @@ impl CrossEntropyLoss {
         let counts = target.ne(self.ignore_index);
         let losses = logits.cross_entropy_rows(target, self.ignore_index);
         let class = target.where_(&counts, 0);
-        let factor = self.weight.as_ref().map(|w| w.to_dtype(logits.dtype()));
+        let factor = self.weight.as_ref().map(|w| w.tensor().to_dtype(logits.dtype()));
         let row_weight = match &factor {
             Some(w) => w.index_select(0, &class).where_(&counts, 0.0),
             None => counts.to_dtype(logits.dtype()),
@@ -317,7 +316,7 @@ impl CrossEntropyLoss {
         let target = if s > 0.0 { target * (1.0 - s) + s / classes } else { target };
         let mut terms = logits.log_softmax(-1) * target;
         if let Some(w) = &self.weight {
-            terms = terms * w.to_dtype(logits.dtype());
+            terms = terms * w.tensor().to_dtype(logits.dtype());
         }
         let losses = -terms.sum(-1);
         match self.reduction {
@@ -334,8 +333,7 @@ pub struct NLLLoss {
     #[module(skip)]
     pub reduction: Reduction,
     /// A factor for each class `[C]`.
-    #[module(skip)]
-    pub weight: Option<Tensor>,
+    pub weight: Option<Buffer>,
     /// Rows of this class count nothing.
     #[module(skip)]
     pub ignore_index: i64,
@@ -348,9 +346,36 @@ impl Default for NLLLoss {
 }
 
 impl NLLLoss {
-    /// The loss of log-probabilities against classes.
+    /// With the mean, without weights.
+    pub fn new() -> NLLLoss {
+        NLLLoss::default()
+    }
+
+    /// With a factor for each class.
+    pub fn weight(mut self, weight: &Tensor) -> NLLLoss {
+        self.weight = Some(Buffer::new(weight));
+        self
+    }
+
+    /// With another class that counts nothing.
+    pub fn ignore_index(mut self, class: i64) -> NLLLoss {
+        self.ignore_index = class;
+        self
+    }
+
+    /// With another reduction.
+    pub fn reduction(mut self, reduction: Reduction) -> NLLLoss {
+        self.reduction = reduction;
+        self
+    }
+
+    /// The loss of log-probabilities against classes: `[N, C, …]` against `[N, …]`, or `[C]` against one class.
     #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Tensor {
+        if input.rank() == 1 && target.rank() == 0 {
+            let row = self.forward(&input.unsqueeze(0), &target.unsqueeze(0));
+            return if self.reduction == Reduction::None { row.squeeze(0) } else { row };
+        }
         if input.rank() < 2 || target.dtype().is_float() {
             let what =
                 format!("nll_loss: {} {} against {} {}", input.dtype(), input.shape(), target.dtype(), target.shape());
@@ -368,7 +393,7 @@ impl NLLLoss {
         let class = target.where_(&counts, 0);
         let picked = rows.gather(1, &class.unsqueeze(1)).squeeze(1);
         let row_weight = match &self.weight {
-            Some(w) => w.to_dtype(rows.dtype()).index_select(0, &class).where_(&counts, 0.0),
+            Some(w) => w.tensor().to_dtype(rows.dtype()).index_select(0, &class).where_(&counts, 0.0),
             None => counts.to_dtype(rows.dtype()),
         };
         let losses = -picked * &row_weight;
@@ -387,11 +412,27 @@ pub struct BCELoss {
     #[module(skip)]
     pub reduction: Reduction,
     /// A factor for each element.
-    #[module(skip)]
-    pub weight: Option<Tensor>,
+    pub weight: Option<Buffer>,
 }
 
 impl BCELoss {
+    /// With the mean, without weights.
+    pub fn new() -> BCELoss {
+        BCELoss::default()
+    }
+
+    /// With a factor for each element.
+    pub fn weight(mut self, weight: &Tensor) -> BCELoss {
+        self.weight = Some(Buffer::new(weight));
+        self
+    }
+
+    /// With another reduction.
+    pub fn reduction(mut self, reduction: Reduction) -> BCELoss {
+        self.reduction = reduction;
+        self
+    }
+
     /// The loss of probabilities against 0 … 1.
     #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Tensor {
@@ -405,7 +446,7 @@ impl BCELoss {
         };
         let one = input.ones_like();
         let losses = -(target * log(input) + (&one - target) * log(&(&one - input)));
-        self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w))
+        self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w.tensor()))
     }
 }
 
@@ -416,14 +457,35 @@ pub struct BCEWithLogitsLoss {
     #[module(skip)]
     pub reduction: Reduction,
     /// A factor for each element.
-    #[module(skip)]
-    pub weight: Option<Tensor>,
+    pub weight: Option<Buffer>,
     /// A factor for what positive targets add.
-    #[module(skip)]
-    pub pos_weight: Option<Tensor>,
+    pub pos_weight: Option<Buffer>,
 }
 
 impl BCEWithLogitsLoss {
+    /// With the mean, without weights.
+    pub fn new() -> BCEWithLogitsLoss {
+        BCEWithLogitsLoss::default()
+    }
+
+    /// With a factor for each element.
+    pub fn weight(mut self, weight: &Tensor) -> BCEWithLogitsLoss {
+        self.weight = Some(Buffer::new(weight));
+        self
+    }
+
+    /// With another reduction.
+    pub fn reduction(mut self, reduction: Reduction) -> BCEWithLogitsLoss {
+        self.reduction = reduction;
+        self
+    }
+
+    /// With a factor for what positive targets add, for each class.
+    pub fn pos_weight(mut self, weight: &Tensor) -> BCEWithLogitsLoss {
+        self.pos_weight = Some(Buffer::new(weight));
+        self
+    }
+
     /// The loss of logits against 0 … 1.
     #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Tensor {
@@ -434,9 +496,9 @@ impl BCEWithLogitsLoss {
         // (1 − y)·x + w·log(1 + e^−x), w = 1 + (pos_weight − 1)·y. The slope at 0 is −½ (with relu it would be 0).
         let tail = (-input).softplus();
         let losses = match &self.pos_weight {
-            Some(p) => (&one - target) * input + (&one + (p - 1.0) * target) * tail,
+            Some(p) => (&one - target) * input + (&one + (p.tensor() - 1.0) * target) * tail,
             None => (&one - target) * input + tail,
         };
-        self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w))
+        self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w.tensor()))
     }
 }

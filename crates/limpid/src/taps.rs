@@ -1,4 +1,4 @@
-//! Looking at what modules compute while a model runs.
+//! Looking at what modules compute, and what is named between them, while a model runs.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use limpid_core::{Error, Result, Tensor, eval};
 use crate::glob;
 use crate::module::Module;
 
-/// What a tap saw: the results of modules, by path, in the order in which they ran.
+/// What a tap saw: the results of modules, by path, in the order in which they ran; then the values with a name.
 #[derive(Clone, Debug)]
 pub struct Seen {
     entries: Vec<(Arc<str>, Arc<str>, Tensor)>,
@@ -73,8 +73,11 @@ pub(crate) fn offer(path: &Arc<str>, kind: &Arc<str>, y: &Tensor) {
 /// `pattern`: `**` all, `encoder.*` the children of `encoder`, `**:ReLU` all of a kind. All that was seen is
 /// computed in one plan with the output. A tap changes no bit of a result.
 ///
+/// A value between modules is kept too, where the model's own forward names it: `scores.tap("scores")` in the module
+/// `head` is `head.scores`, of kind `tap`. In a plan it costs nothing.
+///
 /// # Errors
-/// When a value can not be computed, or no module of `model` matches `pattern`.
+/// When a value can not be computed, or nothing matches `pattern`.
 ///
 /// ```
 /// use limpid::prelude::*;
@@ -87,11 +90,17 @@ pub(crate) fn offer(path: &Arc<str>, kind: &Arc<str>, y: &Tensor) {
 /// ```
 pub fn tap<M: Module + ?Sized>(model: &M, pattern: &str, run: impl FnOnce() -> Tensor) -> Result<Seen> {
     let all = model.modules();
-    if !all.iter().any(|(path, kind)| glob::matches_module(pattern, path, kind)) {
-        let help = format!("one of {}", all.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>().join(", "));
-        return Err(Error::new(format!("tap: no module matches {pattern:?}")).help(help));
+    let mut seen = collect(pattern, run);
+    let kind: Arc<str> = "tap".into();
+    let named = seen.output.taps();
+    for (path, value) in named.iter().filter(|(path, _)| glob::matches_module(pattern, path, &kind)) {
+        seen.entries.push((path.as_str().into(), kind.clone(), value.clone()));
     }
-    let seen = collect(pattern, run);
+    if seen.is_empty() && !all.iter().any(|(path, kind)| glob::matches_module(pattern, path, kind)) {
+        let known = all.iter().map(|(path, _)| path).chain(named.iter().map(|(path, _)| path));
+        let help = format!("one of {}", known.map(String::as_str).collect::<Vec<_>>().join(", "));
+        return Err(Error::new(format!("tap: nothing matches {pattern:?}")).help(help));
+    }
     eval(seen.entries.iter().map(|(_, _, t)| t).chain([&seen.output]))?;
     Ok(seen)
 }

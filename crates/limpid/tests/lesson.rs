@@ -123,3 +123,21 @@ fn sigmoids_lose_the_gradient_and_relus_keep_it() -> limpid::Result<()> {
     assert!(relu[0] / relu[19] > 1e-2, "{}", relu[0] / relu[19]);
     Ok(())
 }
+
+/// The example that prints the table of widths.
+#[allow(dead_code)]
+#[path = "../examples/universal.rs"]
+mod universal;
+
+#[test]
+fn a_wide_layer_fits_a_sine_and_a_narrow_one_does_not() -> limpid::Result<()> {
+    let median = |width: usize| -> limpid::Result<f64> {
+        let mut errors = (0..5).map(|seed| Ok(universal::fit(width, seed)?.0)).collect::<limpid::Result<Vec<f64>>>()?;
+        errors.sort_by(f64::total_cmp);
+        Ok(errors[2])
+    };
+    let (narrow, wide) = (median(2)?, median(256)?);
+    assert!(narrow > 0.1, "width 2: mean squared error {narrow}");
+    assert!(wide < 1e-3, "width 256: mean squared error {wide}");
+    Ok(())
+}

@@ -111,3 +111,61 @@ fn closures_and_clipping() -> limpid::Result<()> {
     assert_eq!(values(&w), [1.75, 2.75]);
     Ok(())
 }
+
+#[test]
+fn two_threads_that_step_one_parameter_never_tear_it() -> limpid::Result<()> {
+    // As in torch, such steps race: one may be refused, or be lost. But each is whole, and no thread dies or waits
+    // for ever. The gradient is 1 everywhere, so all elements move alike.
+    let weight = Parameter::new(&Tensor::from([0.0f64, 100.0]));
+    let steps = 200;
+    let work = |_| {
+        let mut sgd = SGD::groups([Group::of(&[weight.clone()])]).lr(1.0);
+        let step = |_: &i32| match sgd.step(&weight.tensor().sum(..)) {
+            Ok(_) => true,
+            Err(error) => {
+                let message = error.to_string();
+                let refused = ["gradients: ", "read: ", "assign: "].iter().any(|start| message.starts_with(start));
+                assert!(refused, "{message}");
+                false
+            }
+        };
+        (0..steps).filter(step).count()
+    };
+    let done: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|i| scope.spawn(move || work(i))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).sum()
+    });
+    let moved: Vec<f64> = weight.value()?.to_vec()?;
+    assert_eq!(moved[1], moved[0] + 100.0);
+    assert!(done >= steps as usize && moved[0] <= -f64::from(steps / 2), "{done} steps, moved by {}", moved[0]);
+    assert_eq!(moved[0].fract(), 0.0, "a part of a step");
+    Ok(())
+}
+
+#[test]
+fn a_clipped_step_that_fails_leaves_nothing_behind() -> limpid::Result<()> {
+    use limpid::data::Dataset;
+    use limpid::train::{Options, Schedule, Trainer};
+    use std::ops::ControlFlow;
+    let features = Tensor::from([[1.0f32, 2.0], [3.0, 1e30]]);
+    let data = Dataset::regression("two", features, Tensor::from([[1.0f32], [2.0]]), vec!["y".into()])?;
+    for clip_norm in [None, Some(1.0)] {
+        manual_seed(1);
+        let model = Sequential::new().add(Linear::new(2, 1));
+        let options =
+            Options { epochs: 1, batch: 2, seed: 0, lr: 0.1, schedule: Schedule::Constant, warmup: 0.0, clip_norm };
+        let loss = |x: &Tensor, y: &Tensor| mse_loss(x, y);
+        let before: Vec<Vec<f32>> = model.parameters().iter().map(values).collect();
+        let adam = Box::new(Adam::new(&model).lr(0.1));
+        let mut trainer = Trainer::new(&model, adam, &loss, &loss, &data, None, options)?;
+        let error = trainer.run(&mut |_, _| Ok(ControlFlow::Continue(()))).unwrap_err().to_string();
+        assert!(error.contains("step 1"), "{error}");
+        let after: Vec<Vec<f32>> = model.parameters().iter().map(values).collect();
+        assert_eq!(before, after, "clip_norm {clip_norm:?}");
+        // The optimizer has counted no step.
+        let state = trainer.checkpoint().optimizer;
+        let steps = state.iter().filter(|(name, _)| name.ends_with(".step"));
+        assert!(steps.map(|(_, t)| t.item().unwrap()).all(|n| n == 0.0), "clip_norm {clip_norm:?}");
+    }
+    Ok(())
+}

@@ -21,7 +21,7 @@ use limpid_kernels::index::IndexFault;
 use limpid_kernels::{Cpu, Slice, SliceMut};
 
 use crate::error::Result;
-use crate::op::{Arg, Backward, Grads, Op, Saves};
+use crate::op::{Backward, Grads, Op, Saves};
 use crate::reference::Array;
 use crate::region::{Meta, Region, parts};
 use crate::shape::Shape;
@@ -34,9 +34,6 @@ pub(crate) trait Compound: Debug + Send + Sync {
 
     /// Appends the attributes that distinguish two of the same name.
     fn key(&self, key: &mut Vec<u64>);
-
-    /// Appends numbers of the host that the kernel and the body take.
-    fn host(&self, _args: &mut Vec<Arg>) {}
 
     /// Number of results.
     fn results(&self) -> usize {

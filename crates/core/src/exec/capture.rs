@@ -159,14 +159,14 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
         let deferred = DEFERRED.with(|list| std::mem::take(&mut *list.borrow_mut()));
         let draws = (before, rng_state().1 - before);
         if let Some(error) = outputs.iter().chain(&deferred).find_map(Tensor::error) {
-            cell::discard(&cell::pending());
+            cell::pending().iter().for_each(|cells| cell::discard(cells));
             return Err(error);
         }
         let roots: Vec<Arc<Node>> =
             outputs.iter().chain(&deferred).filter(|t| !t.node.has_value()).map(|t| t.node.clone()).collect();
         drop(deferred);
         let mut frozen = None;
-        let effects = cell::pending();
+        let effects = cell::pending()?;
         let done = Request::capture(roots).and_then(|request| {
             request.execute_observed(|observed| {
                 let value = |v: &BoundValue| match v {
@@ -246,8 +246,9 @@ impl Frozen {
 
     /// Runs the plan again. None when a cell can not be written as planned now.
     fn replay(&self, inputs: &[&Tensor]) -> Result<Option<Vec<Tensor>>> {
-        if !cell::pending().is_empty() {
-            let pending: Vec<Tensor> = cell::pending().iter().map(|c| c.tensor()).collect();
+        let pending = cell::pending()?;
+        if !pending.is_empty() {
+            let pending: Vec<Tensor> = pending.iter().map(|c| c.tensor()).collect();
             evaluate(&pending.iter().collect::<Vec<_>>())?;
         }
         for (cell, _) in &self.effects {

@@ -40,7 +40,7 @@ pub(crate) fn evaluate(wanted: &[&Tensor]) -> Result<()> {
     if roots.is_empty() && !settles {
         return Ok(());
     }
-    let effects = Effect::pending();
+    let effects = Effect::pending()?;
     if roots.is_empty() && effects.is_empty() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ pub fn settle() -> Result<()> {
     if capture::capturing() {
         return Ok(());
     }
-    let effects = Effect::pending();
+    let effects = Effect::pending()?;
     if effects.is_empty() {
         return Ok(());
     }
@@ -105,15 +105,15 @@ struct Effect {
 
 impl Effect {
     /// This thread's assignments.
-    fn pending() -> Vec<Effect> {
-        let cells = cell::pending();
-        cells
-            .into_iter()
-            .filter_map(|cell| {
-                let (value, by) = cell.pending_assignment()?;
-                Some(Effect { cell, value, by })
-            })
-            .collect()
+    ///
+    /// # Errors
+    /// One of them was refused.
+    fn pending() -> Result<Vec<Effect>> {
+        let effect = |cell: Arc<Cell>| {
+            let (value, by) = cell.pending_assignment()?;
+            Some(Effect { cell, value, by })
+        };
+        Ok(cell::pending()?.into_iter().filter_map(effect).collect())
     }
 }
 
@@ -174,7 +174,7 @@ impl Request {
 
     /// All that a capture has recorded; nothing is kept for a gradient that would be asked later.
     pub(crate) fn capture(roots: Vec<Arc<Node>>) -> Result<Request> {
-        Request::build(roots, Effect::pending(), false)
+        Request::build(roots, Effect::pending()?, false)
     }
 
     fn build(mut roots: Vec<Arc<Node>>, effects: Vec<Effect>, keep: bool) -> Result<Request> {
@@ -340,7 +340,7 @@ impl Request {
     fn finish(self, mut locked: Locked<'_>, plan: &Plan, mut results: Vec<Option<Arc<Buffer>>>) {
         for (effect, &output) in self.effects.iter().zip(&self.effect_outputs) {
             let buffer = results[output].clone().expect("every output has a buffer");
-            locked.commit(&effect.cell, buffer, plan, output);
+            locked.commit(&effect.cell, Some(&effect.value), buffer, plan, output);
         }
         for (i, output) in self.outputs.iter().enumerate() {
             let node = &self.recording.nodes[output.node as usize];
@@ -566,6 +566,7 @@ fn bind(request: &Request, locked: &Locked<'_>) -> Result<(Vec<BoundValue>, Vec<
             _ => match node.value() {
                 // Addresses and ids are apart: ids are small.
                 Some(buffer) => (Arc::as_ptr(&buffer).addr() as u64, BoundValue::Buffer(buffer)),
+                None if node.lost() => return Err(changed("what this is computed from", node)),
                 None => {
                     of_node.push(UNBOUND);
                     continue;
@@ -578,6 +579,11 @@ fn bind(request: &Request, locked: &Locked<'_>) -> Result<(Vec<BoundValue>, Vec<
         }));
     }
     Ok((values, of_node))
+}
+
+fn changed(what: &str, node: &Node) -> Error {
+    let error = Error::new(format!("read: {what} has changed since this was recorded"));
+    error.at(&node.origin).help("reading the result before the change, or recording it again")
 }
 
 /// The cells of a run, locked for as long as it lasts, in the order of their ids.
@@ -599,9 +605,7 @@ impl<'a> Locked<'a> {
         if Cell::is_current(&self.states[self.position(cell)], node) {
             return Ok(());
         }
-        let label = cell.label().map_or_else(|| "a buffer".to_owned(), |label| label.to_string());
-        let error = Error::new(format!("read: {label} has changed since this was recorded"));
-        Err(error.at(&node.origin).help("reading the result before the change, or recording it again"))
+        Err(changed(&cell.name(), node))
     }
 
     fn alone(&self, cell: &Cell) -> bool {
@@ -691,11 +695,11 @@ impl<'a> Locked<'a> {
         Ok(buffers)
     }
 
-    fn commit(&mut self, cell: &Cell, buffer: Arc<Buffer>, plan: &Plan, output: usize) {
+    fn commit(&mut self, cell: &Cell, value: Option<&Arc<Node>>, buffer: Arc<Buffer>, plan: &Plan, output: usize) {
         let in_place = plan.in_place.iter().any(|(o, _)| *o == output);
         stats::count(|s| if in_place { s.in_place += 1 } else { s.moved += 1 });
         let at = self.position(cell);
-        Cell::commit(&mut self.states[at], buffer);
+        Cell::commit(&mut self.states[at], value, buffer);
     }
 }
 
@@ -719,7 +723,7 @@ pub(crate) fn replay(
     }
     let results = locked.run(plan, values, args).map_err(|(_, fault)| fault_error("capture", fault))?;
     for (cell, output) in effects {
-        locked.commit(cell, results[*output].clone().expect("every output has a buffer"), plan, *output);
+        locked.commit(cell, None, results[*output].clone().expect("every output has a buffer"), plan, *output);
     }
     Ok(Some(results))
 }

@@ -315,7 +315,6 @@ impl Op {
                 branch.then.host(args);
                 branch.otherwise.host(args);
             }
-            Op::Call(compound) => compound.host(args),
             _ => {}
         }
     }

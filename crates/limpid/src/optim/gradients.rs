@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Add;
 
-use limpid_core::{Result, Tensor, gradients};
+use limpid_core::{Error, Result, Tensor, gradients};
 
 use crate::module::Module;
 use crate::param::Parameter;
@@ -44,11 +44,26 @@ impl LossExt for Tensor {
 }
 
 impl Gradients {
-    /// The gradients of `loss` by `parameters`; frozen ones have none.
+    /// The gradients of `loss` by `parameters`; frozen ones have none, and those that it does not reach.
+    ///
+    /// # Errors
+    /// What [`limpid_core::gradients`] refuses; a loss that no trainable parameter reaches, as torch's `backward`; a
+    /// parameter that another thread changed since the loss was recorded.
     #[track_caller]
     pub fn new(loss: &Tensor, parameters: Vec<(String, Parameter)>) -> Result<Gradients> {
         let leaves: Vec<Tensor> = parameters.iter().map(|(_, p)| p.tensor()).collect();
         let found = gradients(loss, &leaves.iter().collect::<Vec<_>>())?;
+        if !loss.requires_grad() {
+            let error = Error::new("gradients: the loss is computed from no trainable parameter");
+            return Err(error.help("requires_grad_(true) on what is to be trained, and nothing detached on the way"));
+        }
+        for ((name, p), _) in parameters.iter().zip(&found).filter(|((_, p), g)| g.is_none() && p.requires_grad()) {
+            if loss.differentiates(p.cell()) {
+                let what = if name.is_empty() { "a parameter" } else { name };
+                let error = Error::new(format!("gradients: {what} has changed since the loss was recorded"));
+                return Err(error.help("one thread at a time that steps, or recording the step again"));
+            }
+        }
         let grads = found.into_iter().zip(&parameters).map(|(g, (_, p))| g.filter(|_| p.requires_grad())).collect();
         let index = parameters.iter().enumerate().map(|(i, (_, p))| (p.cell().id(), i)).collect();
         Ok(Gradients { names: parameters.into_iter().map(|(name, _)| name).collect(), index, grads })

@@ -27,3 +27,20 @@ fn probabilities_of_zero_and_one_have_finite_slopes_and_losses() {
     }
     assert!((slope(binary_cross_entropy, 0.25, 1.0) + 4.0).abs() < 1e-5);
 }
+
+#[test]
+fn factors_of_classes_stand_in_the_state_and_one_row_needs_no_batch() {
+    let weight = Tensor::from([1.0f32, 2.0, 0.5]);
+    let nll = NLLLoss::new().weight(&weight);
+    // torch: every weight of a loss is a buffer.
+    let names = |state: StateDict| state.names().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(nll.state_dict()), ["weight"]);
+    assert_eq!(names(CrossEntropyLoss::new().weight(&weight).state_dict()), ["weight"]);
+    let bce = BCEWithLogitsLoss::new().weight(&weight).pos_weight(&weight);
+    assert_eq!(names(bce.state_dict()), ["weight", "pos_weight"]);
+    let (row, class) = (Tensor::from([-1.0f32, -2.0, -3.0]), Tensor::from(1i64));
+    // The weighted mean over one row is that row's loss: 2·2 / 2.
+    assert_eq!(nll.forward(&row, &class).item().unwrap(), 2.0);
+    let each = NLLLoss::new().weight(&weight).reduction(Reduction::None).forward(&row, &class);
+    assert_eq!((each.rank(), each.item().unwrap()), (0, 4.0));
+}

@@ -202,3 +202,34 @@ fn library_lines_are_skipped_also_within_a_sequential() {
     assert_eq!((at.file(), at.line()), (file!(), line));
     assert_eq!(error.origin().unwrap().path(), "2");
 }
+
+#[test]
+fn values_with_a_name_are_tapped_below_their_module() {
+    #[derive(Module)]
+    struct Head {
+        linear: Linear,
+    }
+    impl Head {
+        #[forward]
+        fn forward(&self, x: &Tensor) -> Tensor {
+            self.linear.forward(x).tap("scores").softmax(-1)
+        }
+    }
+    #[derive(Module)]
+    struct Net {
+        head: Head,
+    }
+    impl Net {
+        #[forward]
+        fn forward(&self, x: &Tensor) -> Tensor {
+            self.head.forward(x) * 2.0
+        }
+    }
+    let (net, x) = (Net { head: Head { linear: Linear::new(3, 2) } }, Tensor::ones([1, 3]));
+    let seen = tap(&net, "**:tap", || net.forward(&x)).unwrap();
+    assert_eq!(seen.paths(), ["head.scores"]);
+    let scores = seen.get("head.scores").unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(scores, net.head.linear.forward(&x).to_vec::<f32>().unwrap());
+    let error = tap(&net, "head.score", || net.forward(&x)).unwrap_err().to_string();
+    assert!(error.starts_with("tap: nothing matches \"head.score\"") && error.contains("head.scores"), "{error}");
+}

@@ -6,7 +6,7 @@ use limpid::{AttentionOptions, DType, Tensor};
 use super::args::{Args, Result};
 use super::cases::Case;
 use super::check::Verdict;
-use super::modules::reduction;
+use super::modules::{buffer, reduction};
 use super::ops::{Call, run};
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
@@ -15,14 +15,15 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let ((input, target), weight) = (pair(a)?, a.option("weight")?);
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
-        one(BCELoss { weight, reduction }.forward(&input, &target))
+        one(BCELoss { weight: buffer(weight), reduction }.forward(&input, &target))
     }),
     ("binary_cross_entropy_with_logits", |a| {
         let ((input, target), weight) = (pair(a)?, a.option("weight")?);
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         let pos_weight = a.option("pos_weight")?;
-        one(BCEWithLogitsLoss { weight, reduction, pos_weight }.forward(&input, &target))
+        one(BCEWithLogitsLoss { weight: buffer(weight), reduction, pos_weight: buffer(pos_weight) }
+            .forward(&input, &target))
     }),
     ("cross_entropy", |a| {
         let ((input, target), weight) = (pair(a)?, a.option("weight")?);
@@ -30,7 +31,8 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         let label_smoothing = a.or("label_smoothing", 0.0)?;
-        one(CrossEntropyLoss { weight, ignore_index, reduction, label_smoothing }.forward(&input, &target))
+        one(CrossEntropyLoss { weight: buffer(weight), ignore_index, reduction, label_smoothing }
+            .forward(&input, &target))
     }),
     ("dropout", |a| {
         let (x, p, training) = (a.required::<Tensor>("input")?, a.or("p", 0.5)?, a.or("training", true)?);
@@ -95,7 +97,7 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let size_average = a.option("size_average")?;
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
-        one(NLLLoss { weight, ignore_index, reduction }.forward(&input, &target))
+        one(NLLLoss { weight: buffer(weight), ignore_index, reduction }.forward(&input, &target))
     }),
     ("pad.constant", pad),
     ("relu", |a| in_place(a, Tensor::relu)),

@@ -6,7 +6,7 @@ use limpid::nn::{
     BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Dropout, Embedding, Flatten, GELU, Identity, L1Loss, LayerNorm,
     LeakyReLU, Linear, LogSoftmax, MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
 };
-use limpid::{DType, Forward, Module, StateDict, Tensor, no_grad};
+use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
 
 use super::args::{Args, Result, Tensors, dtype, line};
 use super::cases::Case;
@@ -26,6 +26,11 @@ fn layer<M: Forward + 'static>(module: M) -> Result<Built> {
     let module = Rc::new(module);
     let called = module.clone();
     Ok(Built { module, forward: Box::new(move |a| Ok(vec![called.forward(&a.required("input")?)])) })
+}
+
+/// A factor as the losses keep it.
+pub fn buffer(weight: Option<Tensor>) -> Option<Buffer> {
+    weight.as_ref().map(Buffer::new)
 }
 
 /// A loss of an input and a target.
@@ -49,20 +54,26 @@ fn plain<M: Forward + 'static>(a: &mut Args<'_>, module: M) -> Result<Built> {
 const MODULES: &[(&str, Make)] = &[
     ("BCELoss", |a, _| {
         let (weight, size_average, reduce) = (a.option("weight")?, a.option("size_average")?, a.option("reduce")?);
-        loss(BCELoss { weight, reduction: reduction(a, size_average, reduce)? }, BCELoss::forward)
+        loss(BCELoss { weight: buffer(weight), reduction: reduction(a, size_average, reduce)? }, BCELoss::forward)
     }),
     ("BCEWithLogitsLoss", |a, _| {
         let (weight, size_average, reduce) = (a.option("weight")?, a.option("size_average")?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         let pos_weight = a.option("pos_weight")?;
-        loss(BCEWithLogitsLoss { weight, reduction, pos_weight }, BCEWithLogitsLoss::forward)
+        loss(
+            BCEWithLogitsLoss { weight: buffer(weight), reduction, pos_weight: buffer(pos_weight) },
+            BCEWithLogitsLoss::forward,
+        )
     }),
     ("CrossEntropyLoss", |a, _| {
         let (weight, size_average) = (a.option("weight")?, a.option("size_average")?);
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         let label_smoothing = a.or("label_smoothing", 0.0)?;
-        loss(CrossEntropyLoss { weight, ignore_index, reduction, label_smoothing }, CrossEntropyLoss::forward)
+        loss(
+            CrossEntropyLoss { weight: buffer(weight), ignore_index, reduction, label_smoothing },
+            CrossEntropyLoss::forward,
+        )
     }),
     ("Dropout", |a, _| {
         let p = a.or("p", 0.5)?;
@@ -111,7 +122,10 @@ const MODULES: &[(&str, Make)] = &[
     ("NLLLoss", |a, _| {
         let (weight, size_average) = (a.option("weight")?, a.option("size_average")?);
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
-        loss(NLLLoss { weight, ignore_index, reduction: reduction(a, size_average, reduce)? }, NLLLoss::forward)
+        loss(
+            NLLLoss { weight: buffer(weight), ignore_index, reduction: reduction(a, size_average, reduce)? },
+            NLLLoss::forward,
+        )
     }),
     ("ReLU", |a, _| plain(a, ReLU::new())),
     ("SiLU", |a, _| plain(a, SiLU::new())),
