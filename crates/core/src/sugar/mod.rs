@@ -4,6 +4,7 @@ mod creation;
 mod display;
 mod indexing;
 mod math;
+mod norms;
 pub(crate) mod operators;
 mod reduction;
 pub(crate) mod shape;

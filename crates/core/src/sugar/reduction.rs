@@ -82,6 +82,20 @@ impl Tensor {
         self.reduced(ReduceFn::Prod, "prod", &axes, false)
     }
 
+    /// [`Tensor::prod`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.prod_keepdim(1).shape()[..], [2, 1]);
+    /// assert_eq!(x.prod_keepdim(1).to_vec::<f32>()?, [2.0, 12.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn prod_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.reduced(ReduceFn::Prod, "prod", &axes, true)
+    }
+
     #[track_caller]
     fn mean_of(&self, axes: &dyn Axes, keepdim: bool) -> Tensor {
         let x = self.to_float();
@@ -110,15 +124,36 @@ impl Tensor {
     /// The variance over `axes`: Σ (x − mean)² / (n − correction). Torch's default correction is 1.
     #[track_caller]
     pub fn var(&self, axes: impl Axes, correction: f64) -> Tensor {
+        self.var_of(&axes, correction, false)
+    }
+
+    /// [`Tensor::var`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.var_keepdim(0, 1.0).shape()[..], [1, 2]);
+    /// assert_eq!(x.var_keepdim(0, 1.0).to_vec::<f32>()?, [2.0, 2.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn var_keepdim(&self, axes: impl Axes, correction: f64) -> Tensor {
+        self.var_of(&axes, correction, true)
+    }
+
+    #[track_caller]
+    fn var_of(&self, axes: &dyn Axes, correction: f64, keepdim: bool) -> Tensor {
         let x = self.to_float();
-        let resolved = match axes.resolve(x.shape()) {
-            Ok(resolved) => resolved,
+        let axes = match axes.resolve(x.shape()) {
+            Ok(axes) => axes,
             Err(axis) => return self.bad_axis("var", axis),
         };
-        let centred = &x - x.mean_keepdim(axes);
-        let count: usize = resolved.iter().map(|&a| x.shape()[a]).product();
-        let sum = reduce::reduce(ReduceFn::Sum, &(&centred * &centred), &resolved);
-        drop_axes(&(&sum / sum.constant_like((count as f64 - correction).max(0.0))), &resolved)
+        let count: usize = axes.iter().map(|&a| x.shape()[a]).product();
+        let sum = reduce::reduce(ReduceFn::Sum, &x, &axes);
+        let centred = &x - &sum / sum.constant_like(count as f64);
+        let sum = reduce::reduce(ReduceFn::Sum, &(&centred * &centred), &axes);
+        let var = &sum / sum.constant_like((count as f64 - correction).max(0.0));
+        if keepdim { var } else { drop_axes(&var, &axes) }
     }
 
     /// The square root of [`Tensor::var`].
@@ -127,11 +162,18 @@ impl Tensor {
         self.var(axes, correction).sqrt()
     }
 
-    /// The Euclidean norm over `axes`: √Σ x².
+    /// [`Tensor::std`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.std_keepdim(1, 0.0).shape()[..], [2, 1]);
+    /// assert_eq!(x.std_keepdim(1, 0.0).to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn norm(&self, axes: impl Axes) -> Tensor {
-        let x = self.to_float();
-        (&x * &x).sum(axes).sqrt()
+    pub fn std_keepdim(&self, axes: impl Axes, correction: f64) -> Tensor {
+        self.var_keepdim(axes, correction).sqrt()
     }
 
     /// The largest element over `axes`; equal ones share the gradient.
@@ -161,86 +203,188 @@ impl Tensor {
     /// Whether any element over `axes` is not 0.
     #[track_caller]
     pub fn any(&self, axes: impl Axes) -> Tensor {
-        let x = self.to_dtype(DType::Bool);
-        match axes.resolve(x.shape()) {
-            Err(axis) => self.bad_axis("any", axis),
-            Ok(axes) => drop_axes(&reduce::reduce(ReduceFn::Max, &x, &axes), &axes),
-        }
+        self.truth_of(ReduceFn::Max, "any", &axes, false)
+    }
+
+    /// [`Tensor::any`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[0.0f32, 2.0], [0.0, 0.0]]);
+    /// assert_eq!(x.any_keepdim(1).shape()[..], [2, 1]);
+    /// assert_eq!(x.any_keepdim(1).to_vec::<u8>()?, [1, 0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn any_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.truth_of(ReduceFn::Max, "any", &axes, true)
     }
 
     /// Whether all elements over `axes` are not 0.
     #[track_caller]
     pub fn all(&self, axes: impl Axes) -> Tensor {
-        let x = self.to_dtype(DType::Bool);
-        match axes.resolve(x.shape()) {
-            Err(axis) => self.bad_axis("all", axis),
-            Ok(axes) => drop_axes(&reduce::reduce(ReduceFn::Min, &x, &axes), &axes),
-        }
+        self.truth_of(ReduceFn::Min, "all", &axes, false)
+    }
+
+    /// [`Tensor::all`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[0.0f32, 2.0], [1.0, 3.0]]);
+    /// assert_eq!(x.all_keepdim(1).shape()[..], [2, 1]);
+    /// assert_eq!(x.all_keepdim(1).to_vec::<u8>()?, [0, 1]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn all_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.truth_of(ReduceFn::Min, "all", &axes, true)
+    }
+
+    #[track_caller]
+    fn truth_of(&self, f: ReduceFn, name: &str, axes: &dyn Axes, keepdim: bool) -> Tensor {
+        let axes = match axes.resolve(self.shape()) {
+            Ok(axes) => axes,
+            Err(axis) => return self.bad_axis(name, axis),
+        };
+        let y = reduce::reduce(f, &self.to_dtype(DType::Bool), &axes);
+        if keepdim { y } else { drop_axes(&y, &axes) }
     }
 
     /// The largest element along `dim` and its index: of equal ones the first, which alone takes the
     /// gradient. NaN counts as the largest. Torch's `max(dim)`.
     #[track_caller]
     pub fn max(&self, dim: isize) -> (Tensor, Tensor) {
-        self.extremum("max", dim, true)
+        self.extremum("max", dim, true, false)
+    }
+
+    /// [`Tensor::max`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// let (values, indices) = x.max_keepdim(1);
+    /// assert_eq!((&values.shape()[..], values.to_vec::<f32>()?), (&[2, 1][..], vec![2.0, 4.0]));
+    /// assert_eq!((&indices.shape()[..], indices.to_vec::<i64>()?), (&[2, 1][..], vec![1, 1]));
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn max_keepdim(&self, dim: isize) -> (Tensor, Tensor) {
+        self.extremum("max", dim, true, true)
     }
 
     /// The smallest element along `dim` and its index. NaN wins here too.
     #[track_caller]
     pub fn min(&self, dim: isize) -> (Tensor, Tensor) {
-        self.extremum("min", dim, false)
+        self.extremum("min", dim, false, false)
+    }
+
+    /// [`Tensor::min`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// let (values, indices) = x.min_keepdim(0);
+    /// assert_eq!((&values.shape()[..], values.to_vec::<f32>()?), (&[1, 2][..], vec![1.0, 2.0]));
+    /// assert_eq!((&indices.shape()[..], indices.to_vec::<i64>()?), (&[1, 2][..], vec![0, 0]));
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn min_keepdim(&self, dim: isize) -> (Tensor, Tensor) {
+        self.extremum("min", dim, false, true)
     }
 
     #[track_caller]
-    fn extremum(&self, name: &str, dim: isize, largest: bool) -> (Tensor, Tensor) {
-        let index = self.arg_extremum(name, dim, largest);
-        if index.error().is_some() || self.rank() == 0 {
-            return (if index.error().is_some() { index.clone() } else { self.clone() }, index);
+    fn extremum(&self, name: &str, dim: isize, largest: bool, keepdim: bool) -> (Tensor, Tensor) {
+        let index = self.arg_extremum(name, &dim, largest, true);
+        if index.error().is_some() {
+            return (index.clone(), index);
+        }
+        if self.rank() == 0 {
+            return (self.clone(), index);
         }
         let axis = self.shape().axis(dim).expect("checked");
-        let value = index::gather(self, axis, &index.unsqueeze(dim_of(axis)));
-        (drop_axes(&value, &smallvec::smallvec![axis]), index)
+        let value = index::gather(self, axis, &index);
+        if keepdim {
+            return (value, index);
+        }
+        let axes = smallvec::smallvec![axis];
+        (drop_axes(&value, &axes), drop_axes(&index, &axes))
     }
 
-    /// The index of the largest element along `dim`, of equal ones the first; NaN wins. i64.
+    /// The index of the largest element along one axis (`-1`), of equal ones the first; NaN wins. i64. Over
+    /// several or all axes (`..`) it is the index in these axes flattened.
     ///
     /// ```
     /// use limpid_core::Tensor;
     /// assert_eq!(Tensor::from([2.0f32, 1.0, 0.1]).argmax(-1).item()?, 0.0);
+    /// assert_eq!(Tensor::from([[2.0f32, 1.0], [0.1, 3.0]]).argmax(..).item()?, 3.0);
     /// # Ok::<(), limpid_core::Error>(())
     /// ```
     #[track_caller]
-    pub fn argmax(&self, dim: isize) -> Tensor {
-        self.arg_extremum("argmax", dim, true)
+    pub fn argmax(&self, axes: impl Axes) -> Tensor {
+        self.arg_extremum("argmax", &axes, true, false)
     }
 
-    /// The index of the smallest element along `dim`, of equal ones the first; NaN wins. i64.
+    /// [`Tensor::argmax`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.argmax_keepdim(1).shape()[..], [2, 1]);
+    /// assert_eq!(x.argmax_keepdim(1).to_vec::<i64>()?, [1, 1]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn argmin(&self, dim: isize) -> Tensor {
-        self.arg_extremum("argmin", dim, false)
+    pub fn argmax_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.arg_extremum("argmax", &axes, true, true)
+    }
+
+    /// The index of the smallest element along one axis (`-1`), of equal ones the first; NaN wins. i64. Over
+    /// several or all axes (`..`) it is the index in these axes flattened.
+    #[track_caller]
+    pub fn argmin(&self, axes: impl Axes) -> Tensor {
+        self.arg_extremum("argmin", &axes, false, false)
+    }
+
+    /// [`Tensor::argmin`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.argmin_keepdim(..).shape()[..], [1, 1]);
+    /// assert_eq!(x.argmin_keepdim(..).to_vec::<i64>()?, [0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn argmin_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.arg_extremum("argmin", &axes, false, true)
     }
 
     /// The first place that holds the extremum: said in reductions, so that it joins their passes.
     #[track_caller]
-    fn arg_extremum(&self, name: &str, dim: isize, largest: bool) -> Tensor {
-        if self.rank() == 0 {
-            return Tensor::zeros_of([], DType::I64);
+    fn arg_extremum(&self, name: &str, axes: &dyn Axes, largest: bool, keepdim: bool) -> Tensor {
+        let axes: AxisList = match axes.resolve(self.shape()) {
+            Ok(axes) => axes,
+            Err(axis) => return self.bad_axis(name, axis),
+        };
+        if axes.is_empty() {
+            return Tensor::zeros_of(self.shape(), DType::I64);
         }
-        let Some(axis) = self.shape().axis(dim) else { return self.bad_axis(name, dim) };
-        let axes: AxisList = smallvec::smallvec![axis];
-        let len = self.shape()[axis];
+        let len: usize = axes.iter().map(|&a| self.shape()[a]).product();
         if len == 0 {
             let error = Error::new(format!("{name}: the extremum of no element, shape {}", self.shape()));
-            return Tensor::fail(error, &[self], self.shape().without(axis), DType::I64);
+            return Tensor::fail(error, &[self], self.shape().reduced(&axes), DType::I64);
         }
         let x = self.detach();
         let f = if largest { ReduceFn::Max } else { ReduceFn::Min };
         let best = movement::broadcast(&reduce::reduce(f, &x, &axes), x.shape());
         let wins = x.eq(&best).logical_or(&x.ne(&x));
-        let place = source::iota(x.shape().clone(), axis);
+        let along = |&a: &usize| (source::iota(x.shape().clone(), a), x.shape()[a] as f64);
+        let flatten = |(outer, _): (Tensor, f64), (inner, size)| (&outer * outer.constant_like(size) + inner, size);
+        let (place, _) = axes.iter().map(along).reduce(flatten).expect("one axis or more");
         let none = place.constant_like(len as f64);
         let first = reduce::reduce(ReduceFn::Min, &place.where_(&wins, &none), &axes);
-        drop_axes(&first, &axes)
+        if keepdim { first } else { drop_axes(&first, &axes) }
     }
 
     #[track_caller]
@@ -336,21 +480,39 @@ impl Tensor {
         (movement::slice(&values, axis, 0, 1, k), movement::slice(&order, axis, 0, 1, k))
     }
 
-    /// log Σ exp(x) over the last axis `dim`, without overflow.
+    /// log Σ exp(x) over `axes`, without overflow; −∞ over no element.
     #[track_caller]
-    pub fn logsumexp(&self, dim: isize) -> Tensor {
+    pub fn logsumexp(&self, axes: impl Axes) -> Tensor {
+        self.logsumexp_of(&axes, false)
+    }
+
+    /// [`Tensor::logsumexp`] with the axes kept at size 1.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[1000.0f32, 1000.0]]);
+    /// let y = x.logsumexp_keepdim(1);
+    /// assert_eq!((&y.shape()[..], y.to_vec::<f32>()?), (&[1, 1][..], vec![1000.0 + 2f32.ln()]));
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn logsumexp_keepdim(&self, axes: impl Axes) -> Tensor {
+        self.logsumexp_of(&axes, true)
+    }
+
+    #[track_caller]
+    fn logsumexp_of(&self, axes: &dyn Axes, keepdim: bool) -> Tensor {
         let x = self.to_float();
-        let Some(axis) = x.shape().axis(dim) else { return x.bad_axis("logsumexp", dim) };
-        let max = x.amax_keepdim(dim_of(axis)).detach();
+        let axes: AxisList = match axes.resolve(x.shape()) {
+            Ok(axes) => axes,
+            Err(axis) => return x.bad_axis("logsumexp", axis),
+        };
+        let max = reduce::reduce(ReduceFn::Max, &x.detach(), &axes);
         // An infinite maximum would give NaN as its own difference.
         let shift = max.where_(&max.isfinite(), 0.0);
-        let sum = (&x - &shift).exp().sum_keepdim(dim_of(axis)).log() + shift;
-        drop_axes(&sum, &smallvec::smallvec![axis])
+        let sum = reduce::reduce(ReduceFn::Sum, &(&x - &shift).exp(), &axes).log() + shift;
+        if keepdim { sum } else { drop_axes(&sum, &axes) }
     }
-}
-
-fn dim_of(axis: usize) -> isize {
-    axis as isize
 }
 
 /// The tensor without `axes`, which have size 1.

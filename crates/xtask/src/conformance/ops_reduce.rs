@@ -8,12 +8,12 @@ use super::ops::Call;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 pub const CALLS: &[(&str, Call)] = &[
-    ("all", |a| reduce(a, "dim", |x, axes| x.all(axes), None)),
-    ("amax", |a| reduce(a, "dim", |x, axes| x.amax(axes), Some(|x, axes| x.amax_keepdim(axes)))),
-    ("amin", |a| reduce(a, "dim", |x, axes| x.amin(axes), Some(|x, axes| x.amin_keepdim(axes)))),
-    ("any", |a| reduce(a, "dim", |x, axes| x.any(axes), None)),
-    ("argmax", |a| along(a, Tensor::argmax)),
-    ("argmin", |a| along(a, Tensor::argmin)),
+    ("all", |a| reduce(a, "dim", |x, axes| x.all(axes), |x, axes| x.all_keepdim(axes))),
+    ("amax", |a| reduce(a, "dim", |x, axes| x.amax(axes), |x, axes| x.amax_keepdim(axes))),
+    ("amin", |a| reduce(a, "dim", |x, axes| x.amin(axes), |x, axes| x.amin_keepdim(axes))),
+    ("any", |a| reduce(a, "dim", |x, axes| x.any(axes), |x, axes| x.any_keepdim(axes))),
+    ("argmax", |a| reduce(a, "dim", |x, axes| x.argmax(axes), |x, axes| x.argmax_keepdim(axes))),
+    ("argmin", |a| reduce(a, "dim", |x, axes| x.argmin(axes), |x, axes| x.argmin_keepdim(axes))),
     ("argsort", |a| Ok(vec![sorted(a)?.1])),
     ("cummax", |a| running_extremum(a, Tensor::cummax)),
     ("cummin", |a| running_extremum(a, Tensor::cummin)),
@@ -25,29 +25,27 @@ pub const CALLS: &[(&str, Call)] = &[
     }),
     ("logsumexp", |a| {
         let (x, axes) = (a.required::<Tensor>("input")?, a.required::<Vec<isize>>("dim")?);
-        a.only("keepdim", false)?;
-        match axes[..] {
-            [dim] => Ok(vec![x.logsumexp(dim)]),
-            _ => Err(format!("argument dim={axes:?} is not built yet")),
-        }
+        let f = if a.or("keepdim", false)? { Tensor::logsumexp_keepdim } else { Tensor::logsumexp };
+        Ok(vec![f(&x, &axes[..])])
     }),
-    ("max", |a| extremum(a, Tensor::max, |x| x.amax(..), |x, y| x.maximum(y))),
-    ("mean", |a| reduce(a, "dim", |x, axes| x.mean(axes), Some(|x, axes| x.mean_keepdim(axes)))),
-    ("min", |a| extremum(a, Tensor::min, |x| x.amin(..), |x, y| x.minimum(y))),
+    ("max", |a| extremum(a, Tensor::max, Tensor::max_keepdim, |x| x.amax(..), |x, y| x.maximum(y))),
+    ("mean", |a| reduce(a, "dim", |x, axes| x.mean(axes), |x, axes| x.mean_keepdim(axes))),
+    ("min", |a| extremum(a, Tensor::min, Tensor::min_keepdim, |x| x.amin(..), |x, y| x.minimum(y))),
     ("norm", |a| {
         let x = a.required::<Tensor>("input")?;
         // The Euclidean norm has two names.
-        if a.peek("p").is_some_and(|p| p == "fro") {
+        let p = if a.peek("p").is_some_and(|p| p == "fro") {
             a.only("p", "fro".to_owned())?;
+            2.0
         } else {
-            a.only("p", 2.0)?;
-        }
+            a.or("p", 2.0)?
+        };
         let axes = axes(a, "dim", &x)?;
-        a.only("keepdim", false)?;
+        let f = if a.or("keepdim", false)? { Tensor::vector_norm_keepdim } else { Tensor::vector_norm };
         a.absent("dtype")?;
-        Ok(vec![x.norm(&axes[..])])
+        Ok(vec![f(&x, p, &axes[..])])
     }),
-    ("prod", |a| reduce(a, "dim", |x, axes| x.prod(axes), None)),
+    ("prod", |a| reduce(a, "dim", |x, axes| x.prod(axes), |x, axes| x.prod_keepdim(axes))),
     ("softmax", |a| {
         let (x, dim) = typed_rows(a)?;
         Ok(vec![x.softmax(dim)])
@@ -56,8 +54,8 @@ pub const CALLS: &[(&str, Call)] = &[
         let (values, indices) = sorted(a)?;
         Ok(vec![values, indices])
     }),
-    ("std", |a| spread(a, |x, axes, correction| x.std(axes, correction))),
-    ("sum", |a| reduce(a, "dim", |x, axes| x.sum(axes), Some(|x, axes| x.sum_keepdim(axes)))),
+    ("std", |a| spread(a, |x, axes, c| x.std(axes, c), |x, axes, c| x.std_keepdim(axes, c))),
+    ("sum", |a| reduce(a, "dim", |x, axes| x.sum(axes), |x, axes| x.sum_keepdim(axes))),
     ("topk", |a| {
         let (x, k, dim) = (a.required::<Tensor>("input")?, a.required("k")?, a.or("dim", -1)?);
         a.only("largest", true)?;
@@ -73,7 +71,7 @@ pub const CALLS: &[(&str, Call)] = &[
         a.absent("dim")?;
         Ok(vec![x.unique()])
     }),
-    ("var", |a| spread(a, |x, axes, correction| x.var(axes, correction))),
+    ("var", |a| spread(a, |x, axes, c| x.var(axes, c), |x, axes, c| x.var_keepdim(axes, c))),
 ];
 
 /// The axes that the next argument names; all of `x` where it names none.
@@ -82,27 +80,17 @@ fn axes(a: &mut Args<'_>, name: &str, x: &Tensor) -> Result<Vec<isize>> {
     Ok(if named.is_empty() { (0..x.rank() as isize).collect() } else { named })
 }
 
-/// A reduction, with another function where the axes stay.
+/// A reduction.
 type Reduce = fn(&Tensor, &[isize]) -> Tensor;
 
-fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Option<Reduce>) -> Result<Vec<Tensor>> {
+/// A reduction, with another function where the axes stay.
+fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Reduce) -> Result<Vec<Tensor>> {
     let x = a.required::<Tensor>("input")?;
     let axes = axes(a, name, &x)?;
     let keepdim = a.or("keepdim", false)?;
     let dtype: Option<DType> = a.keywords().option("dtype")?;
-    let f = match (keepdim, kept) {
-        (false, _) => plain,
-        (true, Some(kept)) => kept,
-        (true, None) => return Err("argument keepdim=true is not built yet".to_owned()),
-    };
+    let f = if keepdim { kept } else { plain };
     Ok(vec![f(&dtype.map_or(x.clone(), |dtype| x.to_dtype(dtype)), &axes)])
-}
-
-/// A function along one axis.
-fn along(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor>> {
-    let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
-    a.only("keepdim", false)?;
-    Ok(vec![f(&x, dim)])
 }
 
 fn running(a: &mut Args<'_>, f: fn(&Tensor, isize) -> Tensor) -> Result<Vec<Tensor>> {
@@ -119,6 +107,7 @@ fn running_extremum(a: &mut Args<'_>, f: fn(&Tensor, isize) -> (Tensor, Tensor))
 fn extremum(
     a: &mut Args<'_>,
     along: fn(&Tensor, isize) -> (Tensor, Tensor),
+    kept: fn(&Tensor, isize) -> (Tensor, Tensor),
     all: fn(&Tensor) -> Tensor,
     of_two: fn(&Tensor, &Tensor) -> Tensor,
 ) -> Result<Vec<Tensor>> {
@@ -128,8 +117,7 @@ fn extremum(
         Some(second) if second.get("tensor").is_some() => Ok(vec![of_two(&x, &a.required("other")?)]),
         Some(_) => {
             let dim = a.required("dim")?;
-            a.only("keepdim", false)?;
-            let (values, indices) = along(&x, dim);
+            let (values, indices) = if a.or("keepdim", false)? { kept(&x, dim) } else { along(&x, dim) };
             Ok(vec![values, indices])
         }
     }
@@ -142,15 +130,18 @@ fn sorted(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
     Ok(x.sort(dim, descending))
 }
 
+/// A function of the input, axes and the correction.
+type Spread = fn(&Tensor, &[isize], f64) -> Tensor;
+
 /// Variance and deviation: the older `unbiased` is a correction of 1 or 0, and may stand where `dim` does.
-fn spread(a: &mut Args<'_>, f: fn(&Tensor, &[isize], f64) -> Tensor) -> Result<Vec<Tensor>> {
+fn spread(a: &mut Args<'_>, plain: Spread, kept: Spread) -> Result<Vec<Tensor>> {
     let x = a.required::<Tensor>("input")?;
     let axes = match a.peek("dim") {
         Some(first) if first.is_boolean() => (0..x.rank() as isize).collect(),
         _ => axes(a, "dim", &x)?,
     };
     let unbiased: Option<bool> = a.option("unbiased")?;
-    a.only("keepdim", false)?;
+    let f = if a.or("keepdim", false)? { kept } else { plain };
     let correction: Option<f64> = a.keywords().option("correction")?;
     let correction = correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 });
     Ok(vec![f(&x, &axes, correction)])
