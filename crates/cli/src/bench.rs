@@ -50,9 +50,24 @@ const CASES: &[Case] = &[
     Case { name: "train_xor_2-8-1_b4_sgd", build: |captured| training(Net::Xor, captured) },
     Case { name: "train_mlp_784-512-512-10_b128_adam", build: |captured| training(Net::Mlp, captured) },
     Case { name: "infer_mlp_b1", build: inference },
+    Case { name: "record_1000_nodes", build: |_| record(1000) },
 ];
 
 const MB64: usize = (64 << 20) / 4;
+
+/// A chain of `nodes` operations on four numbers: recorded, its plan found, run, dropped. Its arithmetic takes next to
+/// nothing, so a thousandth of the time is what a node costs.
+fn record(nodes: usize) -> Result<Prepared> {
+    let inputs = [[0.5f32, 1.0, 1.5, 2.0], [2.0, 1.5, 1.0, 0.5]].map(Tensor::from);
+    let mut turn = 0;
+    let step = move || {
+        turn += 1;
+        let (x, y) = (&inputs[turn % 2], &inputs[(turn + 1) % 2]);
+        // A product, a sum, a number and a product with it: four nodes.
+        (0..nodes / 4).fold(x.clone(), |t, _| (t * y + x) * 0.25).eval()
+    };
+    Ok(Prepared { step: Box::new(step), flop: None })
+}
 
 fn gemm(n: usize) -> Result<Prepared> {
     let inputs: Vec<Tensor> = (0..3).map(|_| Tensor::randn([n, n])).collect();
