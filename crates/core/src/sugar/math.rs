@@ -70,6 +70,25 @@ roundings! {
 }
 
 impl Tensor {
+    /// Rounded to `decimals` digits behind the point, before it where negative: round(x·10ᵈ) / 10ᵈ, halves to the
+    /// even one. Integers stay.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([1234.5678f64]);
+    /// assert_eq!(x.round_decimals(2).item()?, 1234.57);
+    /// assert_eq!(x.round_decimals(-2).item()?, 1200.0);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn round_decimals(&self, decimals: i32) -> Tensor {
+        if !self.dtype().is_float() || decimals == 0 {
+            return self.round();
+        }
+        let scale = self.constant_like(10f64.powi(decimals.saturating_abs()));
+        if decimals > 0 { (self * &scale).round() / scale } else { (self / &scale).round() * scale }
+    }
+
     /// −x
     #[track_caller]
     pub fn neg(&self) -> Tensor {
@@ -189,6 +208,22 @@ impl Tensor {
     pub fn softplus(&self) -> Tensor {
         let x = self.to_float();
         x.maximum(x.zeros_like()) + (-x.abs()).exp().log1p()
+    }
+
+    /// log(1 + exp(`beta`·x)) / `beta`, and x itself where `beta`·x > `threshold`. Torch's defaults are 1 and 20.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let y = Tensor::from([0.0f64, 3.0]).softplus_with(2.0, 5.0);
+    /// assert_eq!(y.to_vec::<f64>()?, [2f64.ln() / 2.0, 3.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn softplus_with(&self, beta: f64, threshold: f64) -> Tensor {
+        let x = self.to_float();
+        let scaled = &x * x.constant_like(beta);
+        let linear = scaled.gt(x.constant_like(threshold));
+        x.where_(&linear, scaled.softplus() / x.constant_like(beta))
     }
 
     /// log(sigmoid(x)) without overflow.

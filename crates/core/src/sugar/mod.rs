@@ -6,5 +6,5 @@ mod indexing;
 mod math;
 mod norms;
 pub(crate) mod operators;
-mod reduction;
+pub(crate) mod reduction;
 pub(crate) mod shape;

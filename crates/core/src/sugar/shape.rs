@@ -4,8 +4,9 @@ use limpid_kernels::{DType, Number};
 
 use crate::error::Error;
 use crate::op::{AxisList, Mark, contract, movement, source, structure};
-use crate::shape::Shape;
+use crate::shape::{Axes, Shape};
 use crate::sugar::operators::Value;
+use crate::sugar::reduction::drop_axes;
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -108,16 +109,23 @@ impl Tensor {
         movement::reshape(self, self.shape().inserted(at as usize, 1))
     }
 
-    /// Without axis `dim`, if its size is 1.
+    /// Without those of `axes` whose size is 1: one (`-1`), several (`[0, 2]`) or all (`..`).
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([[[1.0f32], [2.0]]]);
+    /// assert_eq!(x.squeeze(-1).shape()[..], [1, 2]);
+    /// assert_eq!(x.squeeze([1, 2]).shape()[..], [1, 2]);
+    /// assert_eq!(x.squeeze(..).shape()[..], [2]);
+    /// ```
     #[track_caller]
-    pub fn squeeze(&self, dim: isize) -> Tensor {
-        if self.rank() == 0 {
-            return self.clone();
-        }
-        match self.shape().axis(dim) {
-            None => self.bad_axis("squeeze", dim),
-            Some(axis) if self.shape()[axis] == 1 => movement::reshape(self, self.shape().without(axis)),
-            Some(_) => self.clone(),
+    pub fn squeeze(&self, axes: impl Axes) -> Tensor {
+        match axes.resolve(self.shape()) {
+            Err(axis) => self.bad_axis("squeeze", axis),
+            Ok(mut axes) => {
+                axes.retain(|axis| self.shape()[*axis] == 1);
+                if axes.is_empty() { self.clone() } else { drop_axes(self, &axes) }
+            }
         }
     }
 
@@ -227,6 +235,29 @@ impl Tensor {
             .collect()
     }
 
+    /// Pieces of these sizes along `dim`, which they fill. Torch's `split` with a list.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let parts = Tensor::arange(0, 5, 1).split_with_sizes(&[2, 3], 0);
+    /// assert_eq!(parts[1].to_vec::<i64>()?, [2, 3, 4]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn split_with_sizes(&self, sizes: &[usize], dim: isize) -> Vec<Tensor> {
+        let Some(axis) = self.shape().axis(dim) else { return vec![self.bad_axis("split_with_sizes", dim)] };
+        let len = self.shape()[axis];
+        if sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) != Some(len) {
+            return vec![self.refuse(format!("split_with_sizes: {sizes:?} do not add up to {len}, axis {dim}"))];
+        }
+        let mut start = 0;
+        let piece = |&size: &usize| {
+            start += size;
+            movement::slice(self, axis, if size == 0 { 0 } else { (start - size) as i64 }, 1, size)
+        };
+        sizes.iter().map(piece).collect()
+    }
+
     /// `chunks` pieces of equal size along `dim`; the last may be shorter, and there may be fewer.
     #[track_caller]
     pub fn chunk(&self, chunks: usize, dim: isize) -> Vec<Tensor> {
@@ -250,10 +281,25 @@ impl Tensor {
         movement::reshape(&movement::broadcast(&movement::reshape(self, spread), &wide), shape)
     }
 
-    /// `lo` and `hi` elements of `value` before and behind axis `dim`.
+    /// `lo` and `hi` elements of `value` before and behind axis `dim`; negative numbers cut elements off.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([1.0f32, 2.0, 3.0]);
+    /// assert_eq!(x.pad(0, 1, -1, 9.0).to_vec::<f32>()?, [9.0, 1.0, 2.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn pad(&self, dim: isize, lo: usize, hi: usize, value: impl Into<Value>) -> Tensor {
+    pub fn pad(&self, dim: isize, lo: isize, hi: isize, value: impl Into<Value>) -> Tensor {
         let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("pad", dim) };
+        let size = self.shape()[axis];
+        let (cut, cut_end) = (lo.min(0).unsigned_abs(), hi.min(0).unsigned_abs());
+        if size < cut.saturating_add(cut_end) {
+            return self.refuse(format!("pad: {lo} and {hi} cut more than axis {dim} of size {size} has"));
+        }
+        let kept = size - cut - cut_end;
+        let inner = movement::slice(self, axis, if kept == 0 { 0 } else { cut as i64 }, 1, kept);
+        let (lo, hi) = (lo.max(0).unsigned_abs(), hi.max(0).unsigned_abs());
         let fill = match value.into() {
             Value::Tensor(t) if t.numel() != 1 => {
                 return self.refuse(format!("pad: the value has shape {}", t.shape()));
@@ -261,7 +307,7 @@ impl Tensor {
             Value::Tensor(t) => movement::reshape(&t, Shape::scalar()).to_dtype(self.dtype()),
             Value::Number(n) => source::scalar(as_type(n, self.dtype()), self.dtype()),
         };
-        movement::pad(self, axis, lo, 0, lo + self.shape()[axis] + hi, &fill)
+        movement::pad(&inner, axis, lo, 0, lo + kept + hi, &fill)
     }
 
     /// The elements in reverse order along `dim`.
@@ -286,6 +332,19 @@ impl Tensor {
         let at = (len as isize - shift.rem_euclid(len as isize)) as usize % len;
         let back = movement::slice(self, axis, at as i64, 1, len - at);
         movement::concat(&[&back, &movement::slice(self, axis, 0, 1, at)], axis)
+    }
+
+    /// The elements in row-major order moved on by `shift`, the last ones to the front, in the same shape. Torch's
+    /// `roll` without axes.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// assert_eq!(Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]).roll_flat(1).to_vec::<f32>()?, [4.0, 1.0, 2.0, 3.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn roll_flat(&self, shift: isize) -> Tensor {
+        movement::reshape(&self.flatten(0).roll(shift, 0), self.shape().clone())
     }
 
     /// Sliding windows of `size` along `dim`, `stride` apart: the windows are counted on `dim`, a new last

@@ -392,7 +392,7 @@ impl Maker {
             7 => t.narrow(axis, size / 3, size - size / 3),
             8 => t.slice(axis, Some(self.dice.below(3) as isize), None, 2),
             9 => t.slice(axis, None, None, -1 - self.dice.below(2) as isize),
-            10 => t.pad(axis, self.dice.below(3), self.dice.below(2), 0.5),
+            10 => t.pad(axis, self.dice.below(3) as isize, self.dice.below(2) as isize, 0.5),
             11 => {
                 let other = t.narrow(axis, 0, size - size / 2);
                 Tensor::cat(&[&t, &other, &t.flip(axis)], axis)

@@ -47,8 +47,13 @@ pub const CALLS: &[(&str, Call)] = &[
     }),
     ("nonzero", |a| {
         let x = a.required::<Tensor>("input")?;
-        a.only("as_tuple", false)?;
-        one(x.nonzero())
+        if !a.keywords().or("as_tuple", false)? {
+            return one(x.nonzero());
+        }
+        // One column of the places for each axis; a scalar has one here.
+        let x = if x.rank() == 0 { x.unsqueeze(0) } else { x };
+        let places = x.nonzero();
+        Ok((0..x.rank() as isize).map(|axis| places.select(1, axis)).collect())
     }),
     ("permute", |a| ranked(a, "dims", permute)),
     ("repeat", |a| {
@@ -58,7 +63,11 @@ pub const CALLS: &[(&str, Call)] = &[
     ("reshape", |a| ranked(a, "shape", |x, shape| Ok(x.reshape_dims(shape)))),
     ("roll", |a| {
         let x = a.required::<Tensor>("input")?;
-        let (shifts, axes) = (a.required::<Vec<isize>>("shifts")?, a.required::<Vec<isize>>("dims")?);
+        let shifts = a.required::<Vec<isize>>("shifts")?;
+        let axes = a.option::<Vec<isize>>("dims")?.unwrap_or_default();
+        if let ([shift], []) = (&shifts[..], &axes[..]) {
+            return one(x.roll_flat(*shift));
+        }
         one(shifts.iter().zip(axes).fold(x, |x, (&shift, dim)| x.roll(shift, dim)))
     }),
     ("scatter", |a| {
@@ -83,14 +92,19 @@ pub const CALLS: &[(&str, Call)] = &[
         one(x.slice(dim, a.option("start")?, a.option("end")?, a.or("step", 1)?))
     }),
     ("split", |a| {
-        let (x, size) = (a.required::<Tensor>("input")?, a.required("split_size_or_sections")?);
+        let x = a.required::<Tensor>("input")?;
+        if a.peek("split_size_or_sections").is_some_and(|sizes| sizes.is_array()) {
+            let sizes = a.required::<Vec<usize>>("split_size_or_sections")?;
+            return Ok(x.split_with_sizes(&sizes, a.or("dim", 0)?));
+        }
+        let size = a.required("split_size_or_sections")?;
         Ok(x.split(size, a.or("dim", 0)?))
     }),
     ("squeeze", |a| {
         let x = a.required::<Tensor>("input")?;
-        match a.required::<Vec<isize>>("dim")?[..] {
-            [dim] => one(x.squeeze(dim)),
-            ref other => Err(format!("argument dim={other:?} is not built yet")),
+        match a.option::<Vec<isize>>("dim")? {
+            Some(axes) => one(x.squeeze(&axes[..])),
+            None => one(x.squeeze(..)),
         }
     }),
     ("stack", |a| {
