@@ -1,4 +1,4 @@
-//! Cross entropy of logits with class indices.
+//! Cross entropies: of logits with class indices, of probabilities with probabilities.
 
 use limpid_kernels::{DType, loss};
 use smallvec::smallvec;
@@ -135,6 +135,59 @@ impl Compound for CrossEntropyGrad {
     }
 }
 
+/// −(t·log p + (1 − t)·log(1 − p)) for each element, with logarithms of at least −100.
+#[derive(Debug)]
+struct BinaryCrossEntropy;
+
+/// log p and log(1 − p), at least −100.
+fn logs(p: &Tensor) -> (Tensor, Tensor) {
+    let cut = |log: Tensor| {
+        let least = log.constant_like(-100.0);
+        elementwise::select(&log.lt(&least), &least, &log)
+    };
+    (cut(p.log()), cut((-p).log1p()))
+}
+
+impl Compound for BinaryCrossEntropy {
+    fn name(&self) -> &'static str {
+        "binary_cross_entropy"
+    }
+
+    fn key(&self, _key: &mut Vec<u64>) {}
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        vec![inputs[0].clone()]
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (p, t) = (wide(&inputs[0]), wide(&inputs[1]));
+        let (log, log_rest) = logs(&p);
+        let loss = (&t - t.constant_like(1.0)) * log_rest - t * log;
+        vec![loss.to_dtype(inputs[0].dtype())]
+    }
+
+    /// g·(p − t) / max(p·(1 − p), 1e-12), which is finite where p is 0 or 1; g·(log(1 − p) − log p).
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        let (p, t, g) = (wide(&b.inputs[0]), wide(&b.inputs[1]), wide(b.g()));
+        let dtype = b.g().dtype();
+        let by_input = || {
+            let product = &p * (p.constant_like(1.0) - &p);
+            let least = product.constant_like(1e-12);
+            let divisor = elementwise::select(&product.lt(&least), &least, &product);
+            (&g * ((&p - &t) / divisor)).to_dtype(dtype)
+        };
+        let by_target = || {
+            let (log, log_rest) = logs(&p);
+            (&g * (log_rest - log)).to_dtype(dtype)
+        };
+        Some(smallvec![b.needs[0].then(by_input), b.needs[1].then(by_target)])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+}
+
 /// −log softmax(logits)[target] for each row: logits [rows, classes], target i64 [rows]; 0 where the
 /// target is `ignore`. Shapes and types are checked by the caller.
 #[track_caller]
@@ -164,5 +217,25 @@ impl Tensor {
             target.shape()
         ));
         Tensor::fail(error, &[self, target], Shape::from([self.size(0)]), self.dtype())
+    }
+
+    /// −(t·log p + (1 − t)·log(1 − p)) for each element of the probabilities p = self and of `target`, which has
+    /// the same shape. Logarithms are at least −100, and the gradient is (p − t) / max(p·(1 − p), 1e-12). Torch's
+    /// `binary_cross_entropy` with the reduction `"none"`.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let loss = Tensor::from([0.0f32, 1.0]).binary_cross_entropy_elements(&Tensor::from([1.0f32, 1.0]));
+    /// assert_eq!(loss.to_vec::<f32>()?, [100.0, 0.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn binary_cross_entropy_elements(&self, target: &Tensor) -> Tensor {
+        if target.shape() != self.shape() {
+            let what = format!("binary_cross_entropy: input {}, target {}", self.shape(), target.shape());
+            return Tensor::fail(Error::new(what), &[self, target], self.shape().clone(), self.dtype());
+        }
+        let p = self.to_float();
+        call_one(BinaryCrossEntropy, &[&p, &target.to_dtype(p.dtype())])
     }
 }

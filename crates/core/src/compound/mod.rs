@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod conv;
+pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;

@@ -7,7 +7,7 @@ use limpid_kernels::fused::{BinaryFn, UnaryFn};
 use smallvec::smallvec;
 
 use crate::error::{Error, Result};
-use crate::op::{Backward, Grads, Op, Saves};
+use crate::op::{Backward, Grads, Op, Saves, source};
 use crate::reference::Array;
 use crate::tensor::Tensor;
 use crate::testing::{Fault, planted};
@@ -31,6 +31,15 @@ pub(crate) fn binary(f: BinaryFn, a: &Tensor, b: &Tensor) -> Tensor {
 pub(crate) fn select(c: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
     debug_assert_eq!((c.shape(), a.shape(), a.dtype()), (a.shape(), b.shape(), b.dtype()));
     Tensor::record(Op::Select, &[c, a, b], a.shape().clone(), a.dtype())
+}
+
+/// `y`, a function of the float x that is constant between steps: the gradient by x is 0 instead of absent.
+#[track_caller]
+pub(crate) fn flat(y: &Tensor, x: &Tensor) -> Tensor {
+    if !x.dtype().is_float() {
+        return y.clone();
+    }
+    select(&source::constant_of(Number::Int(1), DType::Bool, x.shape().clone()), y, x)
 }
 
 /// The value in another type, as torch casts.

@@ -113,17 +113,6 @@ impl Tensor {
         index::gather(self, axis, &movement::broadcast(&index, &self.shape().with(axis, count)))
     }
 
-    /// The rows of self `[rows, width]` at `index` (integers, any shape): `[…, width]`. Torch's `embedding`.
-    #[track_caller]
-    pub fn embedding(&self, index: &Tensor) -> Tensor {
-        if self.rank() != 2 {
-            return self.wrong_index(format!("embedding: the table has shape {}, not [rows, width]", self.shape()));
-        }
-        let rows = self.index_select(0, &index.flatten(0));
-        let shape: Shape = index.shape().iter().copied().chain([self.size(1)]).collect();
-        if rows.error().is_some() { rows } else { movement::reshape(&rows, shape) }
-    }
-
     #[track_caller]
     fn check_index(&self, name: &str, axis: usize, index: &Tensor) -> Option<Tensor> {
         let fits =
@@ -205,6 +194,36 @@ impl Tensor {
     #[track_caller]
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         self.scatter_with(ScatterFn::Add, dim, index, source)
+    }
+
+    /// self with each place combined with the elements of `source` that `index` sends there, in row-major order:
+    /// torch.scatter_reduce with `include_self`. `reduce` is `"sum"`, `"prod"`, `"amax"` or `"amin"`; NaN wins in the
+    /// last two, and equal winners share the gradient.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let (x, index) = (Tensor::from([1.0f32, 2.0]), Tensor::from([0i64, 0, 1]));
+    /// let y = x.scatter_reduce(0, &index, &Tensor::from([3.0f32, 0.5, 5.0]), "amax");
+    /// assert_eq!(y.to_vec::<f32>()?, [3.0, 5.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// At the read: another `reduce`; an index that does not fit or is out of range; a source of another type.
+    #[track_caller]
+    pub fn scatter_reduce(&self, dim: isize, index: &Tensor, source: &Tensor, reduce: &str) -> Tensor {
+        let f = match reduce {
+            "sum" => ScatterFn::Add,
+            "prod" => ScatterFn::Mul,
+            "amax" => ScatterFn::Max,
+            "amin" => ScatterFn::Min,
+            _ => {
+                let error = Error::new(format!("scatter_reduce: {reduce:?} is no reduction"));
+                let error = error.help("one of \"sum\", \"prod\", \"amax\", \"amin\"");
+                return Tensor::fail(error, &[self, index, source], self.shape().clone(), self.dtype());
+            }
+        };
+        self.scatter_with(f, dim, index, source)
     }
 
     /// self, and `value` where `mask` holds.

@@ -104,7 +104,7 @@ impl Tensor {
         }
     }
 
-    /// −1, 0 or 1; NaN gives 0, as in torch.
+    /// −1, 0 or 1; NaN gives 0, as in torch. The gradient is 0 everywhere.
     #[track_caller]
     pub fn sign(&self) -> Tensor {
         if self.dtype() == DType::Bool {
@@ -112,10 +112,11 @@ impl Tensor {
         }
         let zero = self.zeros_like();
         let above = elementwise::cast(&zero.lt(self), self.dtype());
-        match self.dtype() {
-            DType::U8 => above,
-            _ => above - elementwise::cast(&self.lt(&zero), self.dtype()),
+        if self.dtype() == DType::U8 {
+            return above;
         }
+        let steps = above - elementwise::cast(&self.lt(&zero), self.dtype());
+        elementwise::flat(&steps, self)
     }
 
     /// x·x

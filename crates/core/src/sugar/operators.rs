@@ -1,6 +1,6 @@
-//! `+ - * / %`, comparisons and logic, on tensors and numbers, with torch's broadcasting and promotion.
+//! `+ - * / %`, bits and shifts, comparisons and logic, on tensors and numbers, with torch's broadcasting and promotion.
 
-use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Sub};
+use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Shl, Shr, Sub};
 
 use limpid_kernels::fused::{BinaryFn, UnaryFn};
 use limpid_kernels::{DType, Number};
@@ -114,7 +114,8 @@ pub(crate) fn apply(f: BinaryFn, name: &str, a: &Value, b: &Value) -> Tensor {
         Err(failed) => return failed,
     };
     let bits = matches!(f, BinaryFn::And | BinaryFn::Or | BinaryFn::Xor | BinaryFn::Shl | BinaryFn::Shr);
-    if bits && x.dtype().is_float() {
+    let shifts_bool = matches!(f, BinaryFn::Shl | BinaryFn::Shr) && x.dtype() == DType::Bool;
+    if (bits && x.dtype().is_float()) || shifts_bool {
         let error = Error::new(format!("{name}: not defined for {}", x.dtype()));
         return Tensor::fail(error, &[&x, &y], x.shape().clone(), x.dtype());
     }
@@ -181,6 +182,8 @@ operator! {
     BitAnd, bitand, And, "bitwise_and";
     BitOr, bitor, Or, "bitwise_or";
     BitXor, bitxor, Xor, "bitwise_xor";
+    Shl, shl, Shl, "bitwise_left_shift";
+    Shr, shr, Shr, "bitwise_right_shift";
 }
 
 impl Neg for &Tensor {
@@ -319,6 +322,28 @@ impl Tensor {
     #[track_caller]
     pub fn fmod(&self, other: impl Into<Value>) -> Tensor {
         apply(BinaryFn::RemTrunc, "fmod", &self.into(), &other.into())
+    }
+
+    /// self·2ⁿ: the bits moved up by `n` places, `self << n` (integers). Those that leave the type are lost; 0 where
+    /// n is negative or at least the number of bits.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::from([1i64, -3]);
+    /// assert_eq!(x.bitwise_left_shift(4).to_vec::<i64>()?, [16, -48]);
+    /// assert_eq!((x >> 1).to_vec::<i64>()?, [0, -2]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn bitwise_left_shift(&self, n: impl Into<Value>) -> Tensor {
+        self << n
+    }
+
+    /// ⌊self / 2ⁿ⌋: the bits moved down by `n` places, `self >> n` (integers). The sign stays: where n is negative
+    /// or at least the number of bits the result is −1 or 0.
+    #[track_caller]
+    pub fn bitwise_right_shift(&self, n: impl Into<Value>) -> Tensor {
+        self >> n
     }
 
     /// self where `condition` holds, else `other`. Torch's `where`.

@@ -211,6 +211,10 @@ const TWO: &[(&str, bool, Two)] = &[
     ("scatter_add", false, |a, b| {
         vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), &b.unsqueeze(0).repeat(&[2, 1])).square()]
     }),
+    ("scatter_reduce", true, |a, b| {
+        let (index, source) = (Tensor::from([[2i64, 2, 1], [2, 0, 1]]), b.unsqueeze(0).repeat(&[2, 1]) * 1.5);
+        ["sum", "prod", "amax", "amin"].map(|f| a.scatter_reduce(0, &index, &source, f).square()).to_vec()
+    }),
     ("attention of broadcast batches", false, |a, b| {
         let (q, kv) = (a.reshape([2, 1, 2, 3]), Tensor::stack(&[b, &b.square()], 0));
         let options = AttentionOptions::default();
@@ -325,6 +329,18 @@ fn kinks_and_ties() -> Result<()> {
     Ok(())
 }
 
+/// torch: what is constant between steps has a gradient, and it is 0.
+#[test]
+fn the_gradient_of_steps_is_zero_and_not_absent() -> Result<()> {
+    let x = Tensor::from([f64::NAN, -0.0, f64::INFINITY, -2.5]).requires_grad_();
+    assert_eq!(x.sign().to_vec::<f64>()?, [0.0, 0.0, 1.0, -1.0]);
+    for (name, y) in [("sign", x.sign()), ("floor", x.floor()), ("round", x.round())] {
+        let found = gradients(&y.sum(..), &[&x])?.remove(0).unwrap_or_else(|| panic!("{name} has no gradient"));
+        assert_eq!(found.to_vec::<f64>()?, [0.0; 4], "{name}");
+    }
+    Ok(())
+}
+
 /// A compound with its inputs.
 struct Whole {
     name: &'static str,
@@ -350,6 +366,13 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("layer_norm", &[&[3, 4], &[4], &[4]], Box::new(|x| vec![x[0].layer_norm([4], Some(&x[1]), Some(&x[2]), 1e-3)]));
     add("layer_norm, plain", &[&[2, 3, 2]], Box::new(|x| vec![x[0].layer_norm([3, 2], None, None, 1e-3)]));
     add("cross_entropy", &[&[4, 3]], Box::new(|x| vec![x[0].cross_entropy_rows(&Tensor::from([2i64, 0, 7, 1]), 7)]));
+    add(
+        "binary_cross_entropy",
+        &[&[2, 3], &[2, 3]],
+        Box::new(|x| vec![x[0].sigmoid().binary_cross_entropy_elements(&x[1])]),
+    );
+    let places = [[3i64, 0], [3, 1]];
+    add("embedding", &[&[4, 3]], Box::new(move |x| vec![x[0].embedding(&Tensor::from(places))]));
     let plain = ConvAxis::PLAIN;
     add("conv", &[&[1, 2, 5], &[3, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &[plain], 1)]));
     let strided = [ConvAxis { stride: 2, lo: 1, hi: 0, ..plain }, ConvAxis { dilation: 2, lo: 0, hi: 1, ..plain }];

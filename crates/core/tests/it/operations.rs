@@ -11,6 +11,8 @@ type Along = fn(&Tensor, isize) -> Vec<Tensor>;
 
 const NONE: &[DType] = &[];
 const BOOL: &[DType] = &[DType::Bool];
+/// Types whose bits do not move.
+const FIXED: &[DType] = &[DType::F64, DType::F32, DType::F16, DType::BF16, DType::Bool];
 
 /// Functions of each element: name, how often the tolerance (several roundings of a half type), function,
 /// types that it refuses.
@@ -90,6 +92,7 @@ const BINARY: &[(&str, f64, Binary, &[DType])] = &[
     ("where", 1.0, |a, b| vec![a.where_(&a.lt(b), b)], NONE),
     ("masked_fill", 1.0, |a, b| vec![(a + b).masked_fill(&a.lt(b), 1)], NONE),
     ("bits", 1.0, |a, b| vec![a & b, a | b, a ^ b], &FLOATS),
+    ("shifts", 1.0, |a, b| vec![a << b, a >> b, a << 3, a.bitwise_right_shift(70)], FIXED),
     ("pow", 4.0, |a, b| vec![a.abs().pow(b)], NONE),
 ];
 
@@ -151,6 +154,12 @@ const FILLED: &[(&str, f64, Along, &[DType])] = &[
     ("index_select", 1.0, |x, d| vec![x.index_select(d, &Tensor::from([0i64, -1, 0]))], NONE),
     ("gather", 1.0, |x, d| vec![x.gather(d, &(x.index_along(d) * 3 % x.size(d) as i64))], NONE),
     ("scatter", 1.0, |x, d| vec![x.scatter(d, &x.index_along(d).flip(d), x)], NONE),
+    (
+        "scatter_reduce",
+        24.0,
+        |x, d| ["amax", "amin"].map(|f| x.scatter_reduce(d, &(x.index_along(d) % 3), &x.flip(d), f)).to_vec(),
+        NONE,
+    ),
     ("scatter_add", 24.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
 ];
 
@@ -676,5 +685,34 @@ fn attention_broadcasts_batches() -> limpid_core::Result<()> {
     }
     let misfit = draw(&[2, 3, 8]).attention(&draw(&[3, 6, 8]), &draw(&[3, 6, 5]), &AttentionOptions::default());
     assert!(misfit.error().is_some());
+    Ok(())
+}
+
+/// The names of torch.scatter_reduce, by hand: self counts as one of the elements.
+#[test]
+fn scatter_reduce_combines_by_name() -> limpid_core::Result<()> {
+    let (x, index) = (Tensor::from([2i64, -3, 4]), Tensor::from([0i64, 0, -1]));
+    let source = Tensor::from([5i64, -7, 4]);
+    let cases = [("sum", [0, -3, 8]), ("prod", [-70, -3, 16]), ("amax", [5, -3, 4]), ("amin", [-7, -3, 4])];
+    for (reduce, expected) in cases {
+        assert_eq!(x.scatter_reduce(0, &index, &source, reduce).to_vec::<i64>()?, expected, "{reduce}");
+    }
+    let error = x.scatter_reduce(0, &index, &source, "max").to_vec::<i64>().unwrap_err();
+    assert_eq!(error.what(), "scatter_reduce: \"max\" is no reduction");
+    Ok(())
+}
+
+/// Bits that leave the type are lost, the sign stays, as in torch.
+#[test]
+fn shifts_keep_the_type() -> limpid_core::Result<()> {
+    let x = Tensor::from([1i64, -3, i64::MIN]);
+    assert_eq!((&x << 4).to_vec::<i64>()?, [16, -48, 0]);
+    assert_eq!((&x >> 1).to_vec::<i64>()?, [0, -2, i64::MIN / 2]);
+    assert_eq!((2i64 << &Tensor::from([0i64, 3, 64])).to_vec::<i64>()?, [2, 16, 0]);
+    let bytes = Tensor::from([0x81i64]).to_dtype(DType::U8);
+    assert_eq!((&bytes << 1).to_vec::<u8>()?, [0x02]);
+    assert_eq!((bytes >> 1).to_vec::<u8>()?, [0x40]);
+    let error = (Tensor::from([1.0f32]) << 1).to_vec::<f32>().unwrap_err();
+    assert_eq!(error.what(), "bitwise_left_shift: not defined for f32");
     Ok(())
 }
