@@ -85,7 +85,8 @@ pub fn nll_loss(input: &Tensor, target: &Tensor) -> Tensor {
     NLLLoss::default().forward(input, target)
 }
 
-/// −(y·log x + (1 − y)·log(1 − x)), the mean; logarithms are at least −100. Torch's `binary_cross_entropy`.
+/// −(y·log x + (1 − y)·log(1 − x)), the mean; logarithms are at least −100, and the gradient of an element is
+/// (x − y) / max(x·(1 − x), 1e-12). Torch's `binary_cross_entropy`.
 #[track_caller]
 pub fn binary_cross_entropy(input: &Tensor, target: &Tensor) -> Tensor {
     BCELoss::default().forward(input, target)
@@ -439,13 +440,7 @@ impl BCELoss {
         if let Some(failed) = same_shape("binary_cross_entropy", input, target) {
             return failed;
         }
-        // log p, at least −100; where p is 0 no gradient meets 1/p, which would make 0·∞.
-        let log = |p: &Tensor| {
-            let positive = p.gt(0.0);
-            p.where_(&positive, 1.0).log().clamp_min(-100.0).where_(&positive, -100.0)
-        };
-        let one = input.ones_like();
-        let losses = -(target * log(input) + (&one - target) * log(&(&one - input)));
+        let losses = input.binary_cross_entropy_elements(target);
         self.reduction.apply(&self.weight.as_ref().map_or(losses.clone(), |w| losses * w.tensor()))
     }
 }

@@ -169,3 +169,28 @@ fn a_clipped_step_that_fails_leaves_nothing_behind() -> limpid::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn clipped_gradients_of_a_loss_that_fails_change_no_parameter_and_no_state() -> limpid::Result<()> {
+    manual_seed(1);
+    let table = Embedding::new(4, 2);
+    let mut adam = Adam::new(&table).lr(0.1);
+    let loss = |index: i64| table.forward(&Tensor::from([1i64, index])).square().sum(..);
+    adam.apply(loss(2).gradients(&table)?.clip_norm(1.0))?;
+    let state = |adam: &Adam| -> Vec<Vec<u8>> {
+        let all = [adam.state_dict(), table.state_dict()];
+        all.iter().flat_map(|s| s.iter().map(|(_, t)| t.to_bytes().unwrap()).collect::<Vec<_>>()).collect()
+    };
+    let before = state(&adam);
+    // A row that is not there; a loss that is infinite though its gradients are not.
+    let missing = loss(9);
+    let infinite = (loss(2) + f64::INFINITY).check_finite("loss");
+    for (loss, expected) in [(missing, "embedding: index 9"), (infinite, "loss: not finite")] {
+        let error = adam.apply(loss.gradients(&table)?.clip_norm(1.0)).unwrap_err();
+        assert!(error.what().starts_with(expected), "{error}");
+        assert_eq!(state(&adam), before, "{expected}");
+    }
+    adam.apply(loss(2).gradients(&table)?.clip_norm(1.0))?;
+    assert_ne!(state(&adam), before);
+    Ok(())
+}

@@ -7,8 +7,8 @@ use crate::nn::failed;
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
 
-/// The rows of a table `[num_embeddings, embedding_dim]` at integer indices: `[…]` → `[…, embedding_dim]`.
-/// The table starts normally distributed.
+/// The rows of a table `[num_embeddings, embedding_dim]` at integer indices from 0 to below `num_embeddings`:
+/// `[…]` → `[…, embedding_dim]`. The table starts normally distributed.
 ///
 /// ```
 /// use limpid::prelude::*;
@@ -42,8 +42,10 @@ impl Embedding {
         Embedding { weight, padding: None, sizes, site, draws: [before, rng_state()] }
     }
 
-    /// The row that starts as zeros and is not trained; negative ones count from the end. One out of range
-    /// is an error of the result.
+    /// The row that starts as zeros and is not trained; negative ones count from the end.
+    ///
+    /// # Errors
+    /// At the read of any result, when there is no such row.
     pub fn padding_idx(mut self, index: isize) -> Embedding {
         self.padding = Some(index);
         if let Some(row) = self.padding_row() {
@@ -105,8 +107,10 @@ impl Forward for Embedding {
             (None, _) => return scope.output(rows),
             (Some(_), Some(row)) => row,
             (Some(index), None) => {
-                let what = format!("Embedding: padding_idx {index} of {} rows", self.sizes.0);
-                return scope.output(failed(Error::new(what), &rows, rows.shape()));
+                let count = self.sizes.0;
+                let what = format!("embedding: padding_idx {index} is out of range for a table of {count} rows");
+                let error = Error::new(what).help(format!("−{count} to {}", count as i64 - 1));
+                return scope.output(failed(error, &rows, rows.shape()));
             }
         };
         // The same value; no gradient reaches the padding row.

@@ -28,6 +28,37 @@ fn probabilities_of_zero_and_one_have_finite_slopes_and_losses() {
     assert!((slope(binary_cross_entropy, 0.25, 1.0) + 4.0).abs() < 1e-5);
 }
 
+/// torch: the gradient is (p − t) / max(p·(1 − p), 1e-12), and logarithms are at least −100.
+#[test]
+fn saturated_probabilities_have_the_slopes_and_losses_of_torch() {
+    for (p, t, expected) in [
+        (0.0f32, 0.0f32, 0.0f32),
+        (0.0, 1.0, -1e12),
+        (0.0, 0.25, -2.5e11),
+        (1.0, 1.0, 0.0),
+        (1.0, 0.0, 1e12),
+        (1.0, 0.25, 7.5e11),
+        (1e-20, 1.0, -1e12),
+        (1e-20, 0.0, 1e-8),
+        (0.5, 1.0, -2.0),
+        (0.25, 0.0, 4.0 / 3.0),
+    ] {
+        let found = slope(binary_cross_entropy, p, t);
+        assert!((found - expected).abs() <= 1e-6 * expected.abs(), "p {p}, t {t}: {found}, not {expected}");
+    }
+    // −log 1e-20 = 46.05; −log 1e-45 = 103.28, which is cut; log(1 − p) keeps small p.
+    for (p, t, expected) in [(1e-20f32, 1.0f32, 46.0517), (1e-45, 1.0, 100.0), (0.0, 0.25, 25.0), (1e-10, 0.0, 1e-10)] {
+        let found = binary_cross_entropy(&Tensor::from([p]), &Tensor::from([t])).item().unwrap();
+        assert!((found - expected).abs() <= 1e-6 * expected, "p {p}, t {t}: {found}, not {expected}");
+    }
+    // By the target: log(1 − p) − log p.
+    let t = Parameter::new(&Tensor::from([0.5f32, 0.5])).tensor();
+    let loss = BCELoss::new().reduction(Reduction::Sum).forward(&Tensor::from([0.0f32, 0.25]), &t);
+    let by_target = gradients(&loss, &[&t]).unwrap().remove(0).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(by_target[0], 100.0);
+    assert!((by_target[1] - 3f32.ln()).abs() < 1e-6, "{by_target:?}");
+}
+
 #[test]
 fn factors_of_classes_stand_in_the_state_and_one_row_needs_no_batch() {
     let weight = Tensor::from([1.0f32, 2.0, 0.5]);

@@ -97,7 +97,33 @@ fn a_padding_row_is_zero_and_stays_untrained() {
     let loss = words.forward(&Tensor::from([1i64, 2])).sum(..);
     let grads = loss.gradients(&words).unwrap();
     assert_eq!(grads.get("weight").unwrap().to_vec::<f32>().unwrap(), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
-    assert!(Embedding::new(4, 2).padding_idx(4).forward(&Tensor::from([0i64])).to_vec::<f32>().is_err());
+    // Negative ones count from the end, as in torch: −3 of 4 rows is row 1.
+    let weight = Embedding::new(4, 2).padding_idx(-3).weight.value().unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(weight.iter().map(|w| *w == 0.0).collect::<Vec<_>>()[..4], [false, false, true, true]);
+    for index in [4isize, -5, 100] {
+        let words = Embedding::new(4, 2).padding_idx(index);
+        let error = words.forward(&Tensor::from([0i64])).to_vec::<f32>().unwrap_err();
+        let expected = format!("embedding: padding_idx {index} is out of range for a table of 4 rows");
+        assert_eq!(error.what(), expected);
+        let loss = words.forward(&Tensor::from([0i64])).sum(..);
+        assert_eq!(SGD::new(&words).lr(0.1).step(&loss).unwrap_err().what(), expected);
+    }
+}
+
+#[test]
+fn an_index_without_a_row_names_the_layer_the_index_and_the_rows() {
+    let words = Embedding::new(4, 2);
+    // As in torch, negative indices count from nowhere.
+    for index in [4i64, -1, -9] {
+        let error = words.forward(&Tensor::from([[0i64, 1], [index, 0]])).to_vec::<f32>().unwrap_err();
+        assert_eq!(error.what(), format!("embedding: index {index} is out of range for axis 0 of size 4"));
+        let text = error.to_string();
+        assert!(text.contains("Embedding 4×2") && text.contains("indices from 0 to 3"), "{text}");
+    }
+    let error = words.forward(&Tensor::from([0.5f32])).to_vec::<f32>().unwrap_err();
+    assert_eq!(error.what(), "embedding: the index is f32, not integers");
+    assert_eq!(*words.forward(&Tensor::from(3i64)).shape(), Shape::from([2]));
+    assert_eq!(*words.forward(&Tensor::zeros_of([0, 3], DType::I64)).shape(), Shape::from([0, 3, 2]));
 }
 
 #[test]
