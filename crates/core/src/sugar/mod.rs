@@ -6,5 +6,6 @@ mod indexing;
 mod math;
 mod norms;
 pub(crate) mod operators;
+mod order;
 pub(crate) mod reduction;
 pub(crate) mod shape;
