@@ -74,7 +74,8 @@ pub(crate) fn offer(path: &Arc<str>, kind: &Arc<str>, y: &Tensor) {
 /// computed in one plan with the output. A tap changes no bit of a result.
 ///
 /// A value between modules is kept too, where the model's own forward names it: `scores.tap("scores")` in the module
-/// `head` is `head.scores`, of kind `tap`. In a plan it costs nothing.
+/// `head` is `head.scores`, of kind `tap`. In a plan it costs nothing. It is found when the output depends on it and
+/// was not evaluated before.
 ///
 /// # Errors
 /// When a value can not be computed, or nothing matches `pattern`.
@@ -86,6 +87,20 @@ pub(crate) fn offer(path: &Arc<str>, kind: &Arc<str>, y: &Tensor) {
 /// let seen = tap(&model, "**:ReLU", || model.forward(&x))?;
 /// assert_eq!(seen.paths(), ["1"]);
 /// assert_eq!(seen.get("1").unwrap().to_vec::<f32>()?, seen.output().to_vec::<f32>()?);
+///
+/// #[derive(Module)]
+/// struct Gate {
+///     linear: Linear,
+/// }
+/// impl Gate {
+///     #[forward]
+///     fn forward(&self, x: &Tensor) -> Tensor {
+///         x * self.linear.forward(x).sigmoid().tap("open")
+///     }
+/// }
+/// let gate = Gate { linear: Linear::new(2, 2) };
+/// let seen = tap(&gate, "**", || gate.forward(&x))?;
+/// assert_eq!(seen.get("open").unwrap().to_vec::<f32>()?, seen.output().to_vec::<f32>()?);
 /// # Ok::<(), limpid::Error>(())
 /// ```
 pub fn tap<M: Module + ?Sized>(model: &M, pattern: &str, run: impl FnOnce() -> Tensor) -> Result<Seen> {

@@ -295,6 +295,9 @@ pub trait Optimizer {
 
     /// The gradient of `loss` by all parameters, and the update, in one plan. Returns the loss, evaluated.
     ///
+    /// One thread at a time steps a parameter. Where two do, no element is torn, but a step may be refused that
+    /// another thread has already carried out, and of several parameters some may take a step that others miss.
+    ///
     /// # Errors
     /// What the loss carries, or computing it meets; then parameters and optimizer are what they were.
     ///
