@@ -198,7 +198,7 @@ impl Tensor {
 
     /// self with each place combined with the elements of `source` that `index` sends there, in row-major order:
     /// torch.scatter_reduce with `include_self`. `reduce` is `"sum"`, `"prod"`, `"amax"` or `"amin"`; NaN wins in the
-    /// last two, and equal winners share the gradient.
+    /// last two, and equal winners share the gradient. That of `"prod"` is NaN by an element of `source` that is 0.
     ///
     /// ```
     /// use limpid_core::Tensor;
