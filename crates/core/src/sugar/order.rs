@@ -28,7 +28,7 @@ impl Tensor {
         self.scanned(ScanFn::Prod, "cumprod", dim)
     }
 
-    /// The running maximum y[i] = max(x[0], …, x[i]) along `dim` and the index of each: of equal elements the
+    /// The running maximum `y[i] = max(x[0], …, x[i])` along `dim` and the index of each: of equal elements the
     /// last, which takes the gradient. NaN counts as the largest.
     ///
     /// ```
@@ -43,7 +43,7 @@ impl Tensor {
         self.running_extremum(ScanFn::Max, "cummax", dim)
     }
 
-    /// The running minimum y[i] = min(x[0], …, x[i]) along `dim` and the index of each: of equal elements the
+    /// The running minimum `y[i] = min(x[0], …, x[i])` along `dim` and the index of each: of equal elements the
     /// last, which takes the gradient. NaN wins here too.
     ///
     /// ```

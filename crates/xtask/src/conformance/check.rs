@@ -102,7 +102,7 @@ impl Verdict {
         Ok(())
     }
 
-    /// Compares the outputs, and the gradients of Σ output·w by `leaves`, w[i] = cos(0.7·i + 0.3).
+    /// Compares the outputs, and the gradients of Σ output·w by `leaves`, `w[i] = cos(0.7·i + 0.3)`.
     pub fn outputs(
         &mut self,
         case: &Case,
