@@ -490,7 +490,7 @@ impl Maker {
 
     fn compound(&mut self) {
         let dtype = self.dtype;
-        match self.dice.below(8) {
+        match self.dice.below(10) {
             0 | 1 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0);
                 let axis = self.axis(&x);
@@ -550,6 +550,20 @@ impl Maker {
                 let w = self.leaf_of(dtype, &[o * groups, c].into_iter().chain(kernel).collect());
                 let y = x.t.conv(&w.t, &axes, groups);
                 self.derive(y, n * 16.0, &[&x], n * 4.0, 2.0 * n, false);
+            }
+            7 => {
+                let (rows, width) = (1 + self.dice.below(5), self.dice.below(4));
+                let table = self.leaf_of(dtype, &Shape::from([rows, width]));
+                let index: Vec<i64> = (0..self.dice.below(7)).map(|_| self.dice.below(rows) as i64).collect();
+                self.derive(table.t.embedding(&Tensor::from(index)), table.mag, &[&table], 1.0, 0.0, true);
+            }
+            8 => {
+                let x = self.take(dtype, |v| v.t.numel() <= 1000);
+                let target = self.leaf_of(dtype, x.t.shape());
+                // Probabilities from ¼ to ¾, where no logarithm is steeper than 4.
+                let y = (x.t.sigmoid() * 0.5 + 0.25).binary_cross_entropy_elements(&target.t);
+                let size = 1.0 + 2.0 * target.mag;
+                self.derive(y, 1.4 * size, &[&x, &target], 1.5 * size, 20.0, false);
             }
             _ => {
                 let (b, t, s, d) =

@@ -100,6 +100,8 @@ const OPERATIONS: &[&str] = &[
     "layer_norm_grad",
     "cross_entropy",
     "cross_entropy_grad",
+    "embedding",
+    "binary_cross_entropy",
     "conv",
     "attention",
 ];
