@@ -334,6 +334,13 @@ pub(crate) fn held_readers() -> Vec<Arc<Node>> {
     held
 }
 
+/// Runs `f` while no thread looks through the logs: looking takes hold of a node for a moment, also of one that nobody
+/// else has.
+pub(crate) fn unwatched<R>(f: impl FnOnce() -> R) -> R {
+    let _logs = lock(&LOGS);
+    f()
+}
+
 /// Drops `inputs` without recursion: what dies below is put on a list, not on the stack.
 fn bury(inputs: Inputs) {
     if inputs.is_empty() {

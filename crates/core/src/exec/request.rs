@@ -17,7 +17,7 @@ use crate::exec::plan::plan;
 use crate::exec::run::{Frame, run};
 use crate::exec::stats;
 use crate::graph::{IdMap, Recording};
-use crate::node::{Node, held_readers};
+use crate::node::{Node, held_readers, unwatched};
 use crate::op::{Arg, Op};
 use crate::origin::Origin;
 use crate::tensor::Tensor;
@@ -342,12 +342,15 @@ impl Request {
             let buffer = results[output].clone().expect("every output has a buffer");
             locked.commit(&effect.cell, Some(&effect.value), buffer, plan, output);
         }
+        let wanted_by_effect_alone = |i: usize| {
+            let node = &self.recording.nodes[self.outputs[i].node as usize];
+            self.effect_outputs.contains(&i) && Arc::strong_count(node) <= 2 && !node.held()
+        };
+        let unread: SmallVec<[bool; 32]> = unwatched(|| (0..self.outputs.len()).map(wanted_by_effect_alone).collect());
         for (i, output) in self.outputs.iter().enumerate() {
             let node = &self.recording.nodes[output.node as usize];
-            let wanted_by_effect_alone =
-                self.effect_outputs.contains(&i) && Arc::strong_count(node) <= 2 && !node.held();
             let Some(buffer) = results[i].take() else { continue };
-            if wanted_by_effect_alone {
+            if unread[i] {
                 continue;
             }
             if node.op.has_parts() {
