@@ -113,8 +113,8 @@ fn exp_f32<A: Arch>(x: f32) -> f32 {
 
 /// Joins the lanes of a fold, pairwise.
 #[inline(always)]
-fn join<T: Copy>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
-    let mut width = LANES / 2;
+pub(crate) fn join<T: Copy, const L: usize>(mut lanes: [T; L], f: impl Fn(T, T) -> T) -> T {
+    let mut width = L / 2;
     while width > 0 {
         for l in 0..width {
             lanes[l] = f(lanes[l], lanes[l + width]);

@@ -1,7 +1,7 @@
 //! The gradient at each of 20 layers, with sigmoid and with ReLU.
 use limpid::prelude::*;
 
-fn gradient_norms(activation: fn(&Tensor) -> Tensor) -> limpid::Result<Vec<f64>> {
+pub fn gradient_norms(activation: fn(&Tensor) -> Tensor) -> limpid::Result<Vec<f64>> {
     manual_seed(7);
     let layers: Vec<Linear> = (0..20).map(|_| Linear::new(32, 32)).collect();
     layers.iter().try_for_each(|l| l.weight.set(&(Tensor::randn([32, 32]) * (2.0f64 / 32.0).sqrt())))?;

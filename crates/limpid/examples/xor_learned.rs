@@ -1,7 +1,7 @@
 //! XOR learned from a random start by a 2-8-1 network, from 100 seeds.
 use limpid::prelude::*;
 
-fn main() -> limpid::Result<()> {
+pub fn learned() -> limpid::Result<u32> {
     let x = Tensor::from([[0.0f32, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
     let y = Tensor::from([[0.0f32], [1.0], [1.0], [0.0]]);
     let mut learned = 0;
@@ -15,6 +15,10 @@ fn main() -> limpid::Result<()> {
         let right = model.forward(&x).gt(0.5).eq(y.gt(0.5)).all(..).item()? == 1.0;
         learned += u32::from(right);
     }
-    println!("{learned} of 100 seeds learned XOR in 300 steps");
+    Ok(learned)
+}
+
+fn main() -> limpid::Result<()> {
+    println!("{} of 100 seeds learned XOR in 300 steps", learned()?);
     Ok(())
 }

@@ -2,6 +2,17 @@
 
 use limpid::prelude::*;
 
+// What is measured here is what the examples print.
+#[allow(dead_code)]
+#[path = "../examples/universal.rs"]
+mod universal;
+#[allow(dead_code)]
+#[path = "../examples/vanishing.rs"]
+mod vanishing;
+#[allow(dead_code)]
+#[path = "../examples/xor_learned.rs"]
+mod xor_learned;
+
 fn close(a: f64, b: f64, tolerance: f64) {
     assert!((a - b).abs() <= tolerance, "{a} is not {b}");
 }
@@ -77,17 +88,7 @@ fn no_linear_model_learns_xor() -> limpid::Result<()> {
 
 #[test]
 fn a_small_network_learns_xor_from_most_seeds() -> limpid::Result<()> {
-    let (x, y) = xor();
-    let mut learned = 0;
-    for seed in 0..100 {
-        manual_seed(seed);
-        let model = Sequential::new().add(Linear::new(2, 8)).add(Tanh).add(Linear::new(8, 1));
-        let mut adam = Adam::new(&model).lr(0.05);
-        for _ in 0..300 {
-            adam.step(&mse_loss(&model.forward(&x), &y))?;
-        }
-        learned += u32::from(model.forward(&x).gt(0.5).eq(y.gt(0.5)).all(..).item()? == 1.0);
-    }
+    let learned = xor_learned::learned()?;
     assert!(learned >= 95, "{learned} of 100 seeds");
     Ok(())
 }
@@ -109,25 +110,11 @@ fn softmax_of_the_lesson() -> limpid::Result<()> {
 
 #[test]
 fn sigmoids_lose_the_gradient_and_relus_keep_it() -> limpid::Result<()> {
-    let norms = |activation: fn(&Tensor) -> Tensor| -> limpid::Result<Vec<f64>> {
-        manual_seed(7);
-        let layers: Vec<Linear> = (0..20).map(|_| Linear::new(32, 32)).collect();
-        layers.iter().try_for_each(|l| l.weight.set(&(Tensor::randn([32, 32]) * (2.0f64 / 32.0).sqrt())))?;
-        let out = layers.iter().fold(Tensor::randn([64, 32]), |x, layer| activation(&layer.forward(&x)));
-        let weights: Vec<Tensor> = layers.iter().map(|l| l.weight.tensor()).collect();
-        let grads = gradients(&out.square().mean(..), &weights.iter().collect::<Vec<_>>())?;
-        grads.into_iter().map(|g| g.expect("reached").norm(..).item()).collect()
-    };
-    let (sigmoid, relu) = (norms(Tensor::sigmoid)?, norms(Tensor::relu)?);
+    let (sigmoid, relu) = (vanishing::gradient_norms(Tensor::sigmoid)?, vanishing::gradient_norms(Tensor::relu)?);
     assert!(sigmoid[0] / sigmoid[19] < 1e-8, "{}", sigmoid[0] / sigmoid[19]);
     assert!(relu[0] / relu[19] > 1e-2, "{}", relu[0] / relu[19]);
     Ok(())
 }
-
-/// The example that prints the table of widths.
-#[allow(dead_code)]
-#[path = "../examples/universal.rs"]
-mod universal;
 
 #[test]
 fn a_wide_layer_fits_a_sine_and_a_narrow_one_does_not() -> limpid::Result<()> {

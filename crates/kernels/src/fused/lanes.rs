@@ -4,6 +4,7 @@ use super::instr::ReduceFn;
 use super::ops::Lane;
 use crate::dtype::DType;
 use crate::isa::{Arch, Isa, Job, dispatch};
+use crate::real::join;
 
 /// A register class that can be reduced.
 pub(super) trait Reduced: Lane {
@@ -135,14 +136,7 @@ fn fold<T: Reduced, const L: usize>(row: &[T], f: impl Fn(T, T) -> T) -> T {
     for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
         *lane = f(*lane, x);
     }
-    let mut half = L / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] = f(lanes[l], lanes[l + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
+    join(lanes, f)
 }
 
 /// `into[i]` = `into[i]` combined with `x[i]`, as far as `x` goes.
