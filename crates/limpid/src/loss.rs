@@ -252,8 +252,16 @@ impl CrossEntropyLoss {
     /// The loss of logits against classes or probabilities.
     #[track_caller]
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Tensor {
+        let weight = self.weight.as_ref().map(|w| w.tensor());
+        self.weighted(input, target, weight.as_ref())
+    }
+
+    /// [`CrossEntropyLoss::forward`] with these factors of the classes, which gradients reach: the `weight` of torch's
+    /// function.
+    #[track_caller]
+    pub fn weighted(&self, input: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Tensor {
         if input.rank() == 1 {
-            let row = self.forward(&input.unsqueeze(0), &target.unsqueeze(0));
+            let row = self.weighted(&input.unsqueeze(0), &target.unsqueeze(0), weight);
             return if self.reduction == Reduction::None { row.squeeze(0) } else { row };
         }
         if input.rank() < 2 || !input.dtype().is_float() {
@@ -265,36 +273,36 @@ impl CrossEntropyLoss {
             return CrossEntropyLoss::refuse(what, input, target);
         }
         let classes = input.size(1);
-        if let Some(w) = self.weight.as_ref().filter(|w| w.shape()[..] != [classes]) {
+        if let Some(w) = weight.filter(|w| w.shape()[..] != [classes]) {
             let what = format!("the weight has shape {}, there are {classes} classes", w.shape());
             return CrossEntropyLoss::refuse(what, input, target);
         }
         let (logits, rest) = class_rows(input);
+        let weight = weight.map(|w| w.to_dtype(logits.dtype()));
         if target.dtype().is_float() {
-            return self.of_probabilities(input, target, &logits, &rest);
+            return self.of_probabilities(input, target, &logits, &rest, weight.as_ref());
         }
         if target.shape()[..] != rest[..] {
             let what = format!("logits {} need classes of shape {rest:?}, not {}", input.shape(), target.shape());
             return CrossEntropyLoss::refuse(what, input, target);
         }
         let target = target.to_dtype(DType::I64).flatten(0);
-        self.of_classes(&logits, &target, &rest)
+        self.of_classes(&logits, &target, &rest, weight.as_ref())
     }
 
     #[track_caller]
-    fn of_classes(&self, logits: &Tensor, target: &Tensor, rest: &[usize]) -> Tensor {
+    fn of_classes(&self, logits: &Tensor, target: &Tensor, rest: &[usize], weight: Option<&Tensor>) -> Tensor {
         let counts = target.ne(self.ignore_index);
         let losses = logits.cross_entropy_rows(target, self.ignore_index);
         let class = target.where_(&counts, 0);
-        let factor = self.weight.as_ref().map(|w| w.tensor().to_dtype(logits.dtype()));
-        let row_weight = match &factor {
+        let row_weight = match weight {
             Some(w) => w.index_select(0, &class).where_(&counts, 0.0),
             None => counts.to_dtype(logits.dtype()),
         };
-        let mut losses = if factor.is_some() { losses * &row_weight } else { losses };
+        let mut losses = if weight.is_some() { losses * &row_weight } else { losses };
         if self.label_smoothing > 0.0 {
             let log = logits.log_softmax(-1);
-            let log = if let Some(w) = &factor { log * w } else { log };
+            let log = if let Some(w) = weight { log * w } else { log };
             let spread = (-log.sum(-1)).where_(&counts, 0.0);
             let s = self.label_smoothing;
             losses = losses * (1.0 - s) + spread * (s / logits.size(1) as f64);
@@ -307,7 +315,14 @@ impl CrossEntropyLoss {
     }
 
     #[track_caller]
-    fn of_probabilities(&self, input: &Tensor, target: &Tensor, logits: &Tensor, rest: &[usize]) -> Tensor {
+    fn of_probabilities(
+        &self,
+        input: &Tensor,
+        target: &Tensor,
+        logits: &Tensor,
+        rest: &[usize],
+        weight: Option<&Tensor>,
+    ) -> Tensor {
         if target.shape() != input.shape() {
             let what = format!("probabilities of shape {} for logits {}", target.shape(), input.shape());
             return CrossEntropyLoss::refuse(what, input, target);
@@ -316,8 +331,8 @@ impl CrossEntropyLoss {
         let (s, classes) = (self.label_smoothing, logits.size(1) as f64);
         let target = if s > 0.0 { target * (1.0 - s) + s / classes } else { target };
         let mut terms = logits.log_softmax(-1) * target;
-        if let Some(w) = &self.weight {
-            terms = terms * w.tensor().to_dtype(logits.dtype());
+        if let Some(w) = weight {
+            terms = terms * w;
         }
         let losses = -terms.sum(-1);
         match self.reduction {

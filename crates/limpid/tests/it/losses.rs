@@ -75,3 +75,14 @@ fn factors_of_classes_stand_in_the_state_and_one_row_needs_no_batch() {
     let each = NLLLoss::new().weight(&weight).reduction(Reduction::None).forward(&row, &class);
     assert_eq!((each.rank(), each.item().unwrap()), (0, 4.0));
 }
+
+#[test]
+fn gradients_reach_the_factors_of_classes() {
+    let weight = Parameter::new(&Tensor::from([3.0f64, 1.0]));
+    let (logits, target) = (Tensor::from([[0.0f64, 0.0]]), Tensor::from([[1.0f64, 0.0]]));
+    let leaf = weight.tensor();
+    // The loss is w₀·log 2.
+    let loss = CrossEntropyLoss::new().weighted(&logits, &target, Some(&leaf));
+    let slope = gradients(&loss, &[&leaf]).unwrap()[0].as_ref().unwrap().to_vec::<f64>().unwrap();
+    assert!((slope[0] - 2f64.ln()).abs() < 1e-12 && slope[1] == 0.0, "{slope:?}");
+}

@@ -26,13 +26,16 @@ const FUNCTIONALS: &[(&str, Call)] = &[
             .forward(&input, &target))
     }),
     ("cross_entropy", |a| {
-        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let ((input, target), weight) = (pair(a)?, a.option::<Tensor>("weight")?);
         let size_average = a.option("size_average")?;
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         let label_smoothing = a.or("label_smoothing", 0.0)?;
-        one(CrossEntropyLoss { weight: buffer(weight), ignore_index, reduction, label_smoothing }
-            .forward(&input, &target))
+        one(CrossEntropyLoss { weight: None, ignore_index, reduction, label_smoothing }.weighted(
+            &input,
+            &target,
+            weight.as_ref(),
+        ))
     }),
     ("dropout", |a| {
         let (x, p, training) = (a.required::<Tensor>("input")?, a.or("p", 0.5)?, a.or("training", true)?);
