@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cell::Cell;
+use crate::grad::overtaken;
 use crate::graph::Recording;
 use crate::node::Node;
 use crate::op::{Mark, Op};
@@ -26,11 +27,13 @@ impl Tensor {
         recording.nodes.iter().filter_map(|node| Some((name(node)?, Tensor::hold(node.clone())))).collect()
     }
 
-    /// Whether a value of `cell`, the current or an earlier one, is below on a path that gradients take.
+    /// Whether a value of `cell`, the current or an earlier one, is below on a path that gradients take, or may have
+    /// been before a step of another thread.
     pub fn differentiates(&self, cell: &Arc<Cell>) -> bool {
-        let recording = Recording::collect(std::slice::from_ref(&self.node), |node| !node.trainable());
+        let root = std::slice::from_ref(&self.node);
+        let recording = Recording::collect(root, |node| !node.trainable());
         let leaf = |node: &Arc<Node>| matches!(&node.op, Op::Cell(read) if node.trainable() && Arc::ptr_eq(read, cell));
-        recording.nodes.iter().any(leaf)
+        recording.nodes.iter().any(leaf) || overtaken(&recording, root).is_some()
     }
 }
 

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::ThreadId;
 
 use limpid_kernels::{Buffer, DType, Element, Number};
+use smallvec::SmallVec;
 
 use crate::error::{Error, Result};
-use crate::graph::Recording;
 use crate::node::{Inputs, Node, grad_enabled, lock};
 use crate::op::{Op, movement, source};
 use crate::origin::Origin;
@@ -47,9 +47,42 @@ pub(crate) struct CellState {
 /// An assignment that waits.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    value: Arc<Node>,
+    pub(crate) value: Arc<Node>,
+    /// Where that was asked.
     by: Origin,
     thread: ThreadId,
+    /// The assignment of another thread that this one took the place of, and whose value it reads.
+    over: Option<Box<Pending>>,
+}
+
+impl Pending {
+    /// The assignment of `value` by this thread, in place of `old`.
+    #[track_caller]
+    fn new(value: Arc<Node>, old: Option<Pending>) -> Pending {
+        let thread = std::thread::current().id();
+        let over = match old {
+            Some(mine) if mine.thread == thread => mine.over,
+            theirs => theirs.map(Box::new),
+        };
+        Pending { value, by: Origin::new(Location::caller()), thread, over }
+    }
+}
+
+/// An assignment that a plan is to run.
+pub(crate) struct Effect {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) value: Arc<Node>,
+    pub(crate) by: Origin,
+}
+
+impl CellState {
+    /// Whether `node` is the value of now: what is to be written, or else the leaf of the current version.
+    fn shows(&self, node: &Arc<Node>) -> bool {
+        match &self.pending {
+            Some(pending) => Arc::ptr_eq(&pending.value, node),
+            None => Cell::is_current(self, node),
+        }
+    }
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -57,8 +90,6 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 thread_local! {
     /// Cells with assignments that this thread has recorded, in order.
     static PENDING: RefCell<Vec<Arc<Cell>>> = const { RefCell::new(Vec::new()) };
-    /// An assignment of this thread that was refused, until it evaluates something.
-    static REFUSED: RefCell<Option<Error>> = const { RefCell::new(None) };
 }
 
 impl Cell {
@@ -160,10 +191,18 @@ impl Cell {
     #[track_caller]
     pub fn assign(self: &Arc<Self>, value: &Tensor) {
         let mut state = self.state();
+        let value = self.assignable(&state, value);
+        state.pending = Some(Pending::new(value, state.pending.take()));
+        drop(state);
+        self.enlist();
+    }
+
+    /// The node that is written when `value` is assigned: an error where it does not fit.
+    #[track_caller]
+    fn assignable(&self, state: &CellState, value: &Tensor) -> Arc<Node> {
         let fits = *value.shape() == state.shape && value.dtype() == state.dtype;
-        let what = || self.name();
-        let node = if value.node.symbolic() {
-            let error = Error::new(format!("assign: {} is assigned inside a region", what()));
+        if value.node.symbolic() {
+            let error = Error::new(format!("assign: {} is assigned inside a region", self.name()));
             let error = error.help("returning the value from the region and assigning it outside");
             crate::region::complain(error.clone());
             Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
@@ -172,25 +211,18 @@ impl Cell {
         } else {
             let error = Error::new(format!(
                 "assign: {} is {} {}, the value is {} {}",
-                what(),
+                self.name(),
                 state.dtype,
                 state.shape,
                 value.dtype(),
                 value.shape()
             ));
             Node::failed(error, state.shape.clone(), state.dtype, Location::caller())
-        };
-        let by = Origin::new(Location::caller());
-        let thread = std::thread::current().id();
-        if let Some(theirs) = state.pending.as_ref().filter(|p| p.thread != thread && !reads(&node, &p.value)) {
-            let line = theirs.by.user_line();
-            let error = Error::new(format!("assign: another thread is changing {}", self.name())).at(&by);
-            let error = error.note(format!("at {}:{}", line.file(), line.line()));
-            REFUSED.set(Some(error.help("one thread at a time that steps, or recording the step again")));
-            return;
         }
-        state.pending = Some(Pending { value: node, by, thread });
-        drop(state);
+    }
+
+    /// Puts the cell on this thread's list of those that wait to be written.
+    fn enlist(self: &Arc<Self>) {
         PENDING.with(|pending| {
             let mut pending = pending.borrow_mut();
             if !pending.iter().any(|cell| cell.id == self.id) {
@@ -240,16 +272,11 @@ impl Cell {
 
     /// Runs what is pending.
     pub fn settle(self: &Arc<Self>) -> Result<()> {
-        let pending = self.pending_assignment();
+        let pending = self.state().pending.as_ref().map(|pending| pending.value.clone());
         match pending {
-            Some((node, _)) => {
+            Some(node) => {
                 // An assignment of another thread joins this one's.
-                PENDING.with(|pending| {
-                    let mut pending = pending.borrow_mut();
-                    if !pending.iter().any(|cell| cell.id == self.id) {
-                        pending.push(self.clone());
-                    }
-                });
+                self.enlist();
                 crate::exec::evaluate(&[&Tensor::hold(node)])
             }
             None => self.state().error.clone().map_or(Ok(()), Err),
@@ -279,16 +306,10 @@ impl Cell {
         self.set_value(&source::leaf(buffer, self.shape(), dtype))
     }
 
-    /// What is to be written, and where that was asked.
-    pub(crate) fn pending_assignment(&self) -> Option<(Arc<Node>, Origin)> {
-        self.state().pending.as_ref().map(|pending| (pending.value.clone(), pending.by.clone()))
-    }
-
-    /// Commits a value that a plan has computed, of the assignment of `value`. Another thread's, recorded since then,
-    /// stays: it will find that what it read has changed.
-    pub(crate) fn commit(state: &mut CellState, value: Option<&Arc<Node>>, buffer: Arc<Buffer>) {
+    /// Commits a value that a plan has computed.
+    pub(crate) fn commit(state: &mut CellState, buffer: Arc<Buffer>) {
         state.value = Some(buffer);
-        state.pending.take_if(|pending| value.is_some_and(|value| Arc::ptr_eq(value, &pending.value)));
+        state.pending = None;
         state.version += 1;
         state.leaves = [Weak::new(), Weak::new()];
     }
@@ -304,34 +325,97 @@ impl Cell {
     }
 }
 
-/// Whether `node` is computed from `value`, or is it.
-fn reads(node: &Arc<Node>, value: &Arc<Node>) -> bool {
-    Recording::collect(std::slice::from_ref(node), |below| below.id < value.id).position(value).is_some()
+/// An assignment that is made together with others, by [`assign_all`].
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// What is assigned to.
+    pub cell: Arc<Cell>,
+    /// The value of the cell that `new` was recorded from: what [`Cell::tensor`] returned.
+    pub old: Tensor,
+    /// The value that it takes.
+    pub new: Tensor,
 }
 
-/// The cells whose assignments this thread has recorded and that have not run, in order.
+/// [`Cell::assign`] to several cells at once: to all, or to none where one no longer has the value that it had. An
+/// optimizer's step.
 ///
 /// # Errors
-/// One was refused, since another thread was changing the cell: then the others are dropped too.
-pub(crate) fn pending() -> Result<Vec<Arc<Cell>>> {
-    if let Some(error) = REFUSED.take() {
-        discard(&PENDING.take());
-        return Err(error);
+/// Another thread has assigned to one of them since its value was read.
+///
+/// ```
+/// use limpid_core::{Assignment, Cell, Tensor, assign_all};
+/// let count = Cell::new(&Tensor::from(1i64), false);
+/// let old = count.tensor();
+/// let step = [Assignment { cell: count.clone(), new: &old + 1, old }];
+/// assign_all(&step)?;
+/// assert_eq!(count.to_vec::<i64>()?, [2]);
+/// assert!(assign_all(&step).is_err(), "the count is no longer 1");
+/// # Ok::<(), limpid_core::Error>(())
+/// ```
+#[track_caller]
+pub fn assign_all(assignments: &[Assignment]) -> Result<()> {
+    let cells = in_order(assignments.iter().map(|a| a.cell.clone()).collect());
+    let mut states = locked(&cells);
+    let at = |cell: &Cell| position(&cells, cell);
+    if let Some(changed) = assignments.iter().find(|a| !states[at(&a.cell)].shows(&a.old.node)) {
+        let error = Error::new(format!("assign: {} has changed since it was read", changed.cell.name()));
+        let error = error.at(&Origin::new(Location::caller()));
+        return Err(error.help("one thread at a time that steps, or recording the step again"));
     }
-    Ok(PENDING.with(|pending| {
-        let mut pending = pending.borrow_mut();
-        pending.retain(|cell| cell.state().pending.is_some());
-        let known = pending.len() - usize::from(planted(Fault::LostEffect) && !pending.is_empty());
-        pending[..known].to_vec()
-    }))
+    for Assignment { cell, new, .. } in assignments {
+        let state = &mut states[at(cell)];
+        let new = cell.assignable(state, new);
+        state.pending = Some(Pending::new(new, state.pending.take()));
+    }
+    drop(states);
+    assignments.iter().for_each(|a| a.cell.enlist());
+    Ok(())
 }
 
-/// Drops the assignments of `cells`: a plan with them failed, and the cells keep what they were.
-pub(crate) fn discard(cells: &[Arc<Cell>]) {
+/// By id, each once: the order of locking.
+pub(crate) fn in_order(mut cells: Vec<Arc<Cell>>) -> Vec<Arc<Cell>> {
+    cells.sort_unstable_by_key(|c| c.id);
+    cells.dedup_by_key(|c| c.id);
+    cells
+}
+
+/// The states of `cells`, which are in order.
+pub(crate) fn locked(cells: &[Arc<Cell>]) -> SmallVec<[MutexGuard<'_, CellState>; 8]> {
+    cells.iter().map(|cell| cell.state()).collect()
+}
+
+/// Where `cell` stands among `cells`, which are in order.
+pub(crate) fn position(cells: &[Arc<Cell>], cell: &Cell) -> usize {
+    cells.binary_search_by_key(&cell.id, |c| c.id).expect("all cells are listed")
+}
+
+/// The assignments that this thread has recorded and that have not run, in order: all of one moment, since another
+/// thread may be assigning to several of the cells.
+pub(crate) fn pending() -> Vec<Effect> {
+    let listed = PENDING.take();
+    let order = in_order(listed.clone());
+    let states = locked(&order);
+    let effect = |cell: &Arc<Cell>| {
+        let Pending { value, by, .. } = states[position(&order, cell)].pending.as_ref()?;
+        Some(Effect { cell: cell.clone(), value: value.clone(), by: by.clone() })
+    };
+    let mut effects: Vec<Effect> = listed.iter().filter_map(effect).collect();
+    PENDING.set(effects.iter().map(|effect| effect.cell.clone()).collect());
+    if planted(Fault::LostEffect) {
+        effects.pop();
+    }
+    effects
+}
+
+/// Drops this thread's assignments: a plan with them failed, and the cells keep what they were. What another thread
+/// has assigned is for its own step.
+pub(crate) fn discard() {
     let thread = std::thread::current().id();
-    for cell in cells {
-        // What another thread has assigned is for its own step.
-        cell.state().pending.take_if(|pending| pending.thread == thread);
+    let order = in_order(PENDING.take());
+    for mut state in locked(&order) {
+        if let Some(mine) = state.pending.take_if(|pending| pending.thread == thread) {
+            state.pending = mine.over.map(|theirs| *theirs);
+        }
     }
 }
 

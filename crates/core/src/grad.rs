@@ -106,10 +106,8 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
     let wrt_ids: IdMap<()> = wrt.iter().map(|w| (w.node.id, ())).collect();
     let recording = Recording::collect(&roots, |node| stop && wrt_ids.contains_key(&node.id) && is_wrt(node));
     // Asked after the walk: what a step of another thread takes away from now on is already here.
-    for node in roots.iter().chain(recording.nodes.iter().filter(|node| node.lost())) {
-        if let Some(by) = node.consumed_by() {
-            return Err(consumed(node, &by));
-        }
+    if let Some((node, by)) = overtaken(&recording, &roots) {
+        return Err(consumed(node, &by));
     }
     let n = recording.nodes.len();
     let mut live = vec![false; n];
@@ -163,6 +161,17 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
             },
         })
         .collect()
+}
+
+/// A node that a step has taken parameters away from since it was recorded, and that step.
+pub(crate) fn overtaken<'a>(recording: &'a Recording, roots: &'a [Arc<Node>]) -> Option<(&'a Node, origin::Origin)> {
+    if let Some(found) = roots.iter().find_map(|root| Some((&**root, root.consumed_by()?))) {
+        return Some(found);
+    }
+    recording.nodes.iter().enumerate().filter(|(_, node)| node.trainable()).find_map(|(i, node)| {
+        let mut inputs = recording.inputs(i).iter().map(|&j| &recording.nodes[j as usize]);
+        Some((&**node, inputs.find_map(|input| input.consumed_after(node.id))?))
+    })
 }
 
 fn consumed(node: &Node, by: &origin::Origin) -> Error {

@@ -33,7 +33,7 @@ mod tensor;
 #[doc(hidden)]
 pub mod testing;
 
-pub use cell::Cell;
+pub use cell::{Assignment, Cell, assign_all};
 pub use compound::attention::AttentionOptions;
 pub use compound::conv::ConvAxis;
 pub use config::{Config, config, cpu, set_isa, set_threads};

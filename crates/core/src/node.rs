@@ -2,7 +2,7 @@
 
 use std::cell::{Cell as StdCell, RefCell};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use limpid_kernels::{Buffer, DType};
@@ -42,8 +42,8 @@ pub(crate) struct State {
     /// The results of a node with several, which parts take.
     parts: Vec<Option<Arc<Buffer>>>,
     pub(crate) error: Option<Error>,
-    /// The operation that consumed the graph above a parameter, and where.
-    pub(crate) consumed: Option<Origin>,
+    /// The step that consumed the graph above a parameter, and the id that the next node got then.
+    consumed: Option<(Origin, u64)>,
 }
 
 /// A gradient may be asked through this node.
@@ -56,6 +56,8 @@ const HAS_VALUE: u8 = 8;
 const HAS_ERROR: u8 = 16;
 /// What it was to be computed from has changed before it was.
 const LOST: u8 = 32;
+/// A step has changed the parameters behind it.
+const CONSUMED: u8 = 64;
 
 /// A chain longer than this is evaluated when it is recorded.
 const DEPTH_LIMIT: u32 = 8192;
@@ -113,10 +115,11 @@ impl Node {
     /// Records a node.
     #[inline]
     pub(crate) fn new(op: Op, inputs: Inputs, shape: Shape, dtype: DType, at: &'static Location<'static>) -> Arc<Node> {
+        let id = NEXT_ID.fetch_add(1, SeqCst);
         let mut flags = 0;
         let mut depth = 0;
         for input in &inputs {
-            flags |= input.flags.load(Relaxed);
+            flags |= input.flags.load(SeqCst);
             depth = depth.max(input.depth.load(Relaxed));
         }
         flags &= TRAINABLE | READS_CELLS | SYMBOLIC;
@@ -129,7 +132,7 @@ impl Node {
             _ => {}
         }
         let node = Arc::new(Node {
-            id: NEXT_ID.fetch_add(1, Relaxed),
+            id,
             op,
             shape,
             dtype,
@@ -274,10 +277,16 @@ impl Node {
             return;
         }
         let mut state = self.state();
-        if self.trainable() {
-            state.consumed = Some(by.clone());
+        // Before the id is asked for: a node that still met the flag has a smaller one. And both flags at once: who
+        // meets neither of them would miss the step.
+        let consumed = |flags: u8| {
+            let mark = if flags & TRAINABLE != 0 { CONSUMED } else { 0 };
+            Some(flags & !(TRAINABLE | READS_CELLS) | mark)
+        };
+        let before = self.flags.fetch_update(SeqCst, SeqCst, consumed).expect("always some flags");
+        if before & TRAINABLE != 0 {
+            state.consumed = Some((by.clone(), next_id()));
         }
-        self.flags.fetch_and(!(TRAINABLE | READS_CELLS), Relaxed);
         if state.value.is_none() {
             self.flags.fetch_or(LOST, Relaxed);
         }
@@ -293,13 +302,21 @@ impl Node {
 
     /// What consumed this node, when something has.
     pub(crate) fn consumed_by(&self) -> Option<Origin> {
-        self.state().consumed.clone()
+        self.consumed_after(0)
+    }
+
+    /// What consumed this node when the node `id` had been recorded.
+    pub(crate) fn consumed_after(&self, id: u64) -> Option<Origin> {
+        if self.flags.load(Relaxed) & CONSUMED == 0 {
+            return None;
+        }
+        self.state().consumed.as_ref().filter(|(_, next)| *next > id).map(|(by, _)| by.clone())
     }
 }
 
 /// The id that no node has yet: later ones are recorded after this moment.
 pub(crate) fn next_id() -> u64 {
-    NEXT_ID.load(Relaxed)
+    NEXT_ID.load(SeqCst)
 }
 
 fn log(node: &Arc<Node>) {

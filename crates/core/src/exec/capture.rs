@@ -9,7 +9,7 @@ use limpid_kernels::{Buffer, Number};
 use crate::cell::{self, Cell};
 use crate::error::{Error, Result};
 use crate::exec::cache::Plan;
-use crate::exec::request::{BoundValue, Request, evaluate, replay, settle_readers};
+use crate::exec::request::{BoundValue, Request, replay, settle, settle_readers};
 use crate::node::Node;
 use crate::op::{Arg, source};
 use crate::region::Meta;
@@ -159,14 +159,13 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
         let deferred = DEFERRED.with(|list| std::mem::take(&mut *list.borrow_mut()));
         let draws = (before, rng_state().1 - before);
         if let Some(error) = outputs.iter().chain(&deferred).find_map(Tensor::error) {
-            cell::pending().iter().for_each(|cells| cell::discard(cells));
+            cell::discard();
             return Err(error);
         }
         let roots: Vec<Arc<Node>> =
             outputs.iter().chain(&deferred).filter(|t| !t.node.has_value()).map(|t| t.node.clone()).collect();
         drop(deferred);
         let mut frozen = None;
-        let effects = cell::pending()?;
         let done = Request::capture(roots).and_then(|request| {
             request.execute_observed(|observed| {
                 let value = |v: &BoundValue| match v {
@@ -193,10 +192,13 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
             })
         });
         if let Err(error) = done {
-            cell::discard(&effects);
+            cell::discard();
             return Err(error);
         }
-        let frozen = frozen.expect("observed when the run succeeds");
+        let Some(frozen) = frozen else {
+            let error = Error::new("capture: another thread is changing what the captured function assigns to");
+            return Err(error.help("one thread at a time that steps"));
+        };
         if frozen.outputs.len() != outputs.len() {
             let error = Error::new("capture: an output does not depend on what is recorded inside");
             return Err(error.help("returning tensors that are computed in the captured function"));
@@ -246,11 +248,7 @@ impl Frozen {
 
     /// Runs the plan again. None when a cell can not be written as planned now.
     fn replay(&self, inputs: &[&Tensor]) -> Result<Option<Vec<Tensor>>> {
-        let pending = cell::pending()?;
-        if !pending.is_empty() {
-            let pending: Vec<Tensor> = pending.iter().map(|c| c.tensor()).collect();
-            evaluate(&pending.iter().collect::<Vec<_>>())?;
-        }
+        settle()?;
         for (cell, _) in &self.effects {
             settle_readers(cell)?;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use limpid_kernels::{Buffer, Loc, Number, Workspace};
 use smallvec::SmallVec;
 
-use crate::cell::{self, Cell, CellState};
+use crate::cell::{self, Cell, CellState, Effect};
 use crate::compound::Fault;
 use crate::config::cpu;
 use crate::error::{Error, Result};
@@ -19,7 +19,6 @@ use crate::exec::stats;
 use crate::graph::{IdMap, Recording};
 use crate::node::{Node, held_readers, unwatched};
 use crate::op::{Arg, Op};
-use crate::origin::Origin;
 use crate::tensor::Tensor;
 
 /// Computes `wanted`, and runs the assignments that this thread has recorded.
@@ -34,22 +33,31 @@ pub(crate) fn evaluate(wanted: &[&Tensor]) -> Result<()> {
         capture::defer(wanted);
         return Ok(());
     }
-    let roots: Vec<Arc<Node>> =
-        wanted.iter().filter(|t| !t.node.has_value() && !t.node.symbolic()).map(|t| t.node.clone()).collect();
-    let settles = wanted.iter().any(|t| t.node.has_value());
-    if roots.is_empty() && !settles {
+    if wanted.iter().all(|t| t.node.symbolic() && !t.node.has_value()) {
         return Ok(());
     }
-    let effects = Effect::pending()?;
-    if roots.is_empty() && effects.is_empty() {
-        return Ok(());
+    with_effects(|| {
+        wanted.iter().filter(|t| !t.node.has_value() && !t.node.symbolic()).map(|t| t.node.clone()).collect()
+    })
+}
+
+/// Computes what `roots` says is wanted, with this thread's assignments.
+fn with_effects(roots: impl Fn() -> Vec<Arc<Node>>) -> Result<()> {
+    loop {
+        let (roots, effects) = (roots(), cell::pending());
+        if roots.is_empty() && effects.is_empty() {
+            return Ok(());
+        }
+        match Request::new(roots, effects).and_then(Request::execute) {
+            Ok(true) => return Ok(()),
+            // Another thread's plan took one of the assignments along: what is left is looked at again.
+            Ok(false) => {}
+            Err(error) => {
+                cell::discard();
+                return Err(error);
+            }
+        }
     }
-    let cells: Vec<Arc<Cell>> = effects.iter().map(|e| e.cell.clone()).collect();
-    let done = Request::new(roots, effects).and_then(Request::execute);
-    if done.is_err() {
-        cell::discard(&cells);
-    }
-    done
 }
 
 /// Runs the assignments that this thread has recorded.
@@ -68,16 +76,7 @@ pub fn settle() -> Result<()> {
     if capture::capturing() {
         return Ok(());
     }
-    let effects = Effect::pending()?;
-    if effects.is_empty() {
-        return Ok(());
-    }
-    let cells: Vec<Arc<Cell>> = effects.iter().map(|e| e.cell.clone()).collect();
-    let done = Request::new(Vec::new(), effects).and_then(Request::execute);
-    if done.is_err() {
-        cell::discard(&cells);
-    }
-    done
+    with_effects(Vec::new)
 }
 
 /// Computes everything that is held and reads the current value of `cell`, which is about to change.
@@ -94,27 +93,6 @@ pub(crate) fn settle_readers(cell: &Arc<Cell>) -> Result<()> {
         affected.nodes.iter().for_each(|n| n.consume(&by));
     }
     Ok(())
-}
-
-/// An assignment that waits.
-struct Effect {
-    cell: Arc<Cell>,
-    value: Arc<Node>,
-    by: Origin,
-}
-
-impl Effect {
-    /// This thread's assignments.
-    ///
-    /// # Errors
-    /// One of them was refused.
-    fn pending() -> Result<Vec<Effect>> {
-        let effect = |cell: Arc<Cell>| {
-            let (value, by) = cell.pending_assignment()?;
-            Some(Effect { cell, value, by })
-        };
-        Ok(cell::pending()?.into_iter().filter_map(effect).collect())
-    }
 }
 
 /// Held nodes that were computed, or wait to be computed, from cells that are about to change.
@@ -174,7 +152,7 @@ impl Request {
 
     /// All that a capture has recorded; nothing is kept for a gradient that would be asked later.
     pub(crate) fn capture(roots: Vec<Arc<Node>>) -> Result<Request> {
-        Request::build(roots, Effect::pending()?, false)
+        Request::build(roots, cell::pending(), false)
     }
 
     fn build(mut roots: Vec<Arc<Node>>, effects: Vec<Effect>, keep: bool) -> Result<Request> {
@@ -223,14 +201,18 @@ impl Request {
         Ok(Request { recording, outputs, effects, effect_outputs, consumed })
     }
 
-    pub(crate) fn execute(self) -> Result<()> {
+    /// Runs. Returns whether it did: not where another thread has run or replaced one of the assignments since.
+    pub(crate) fn execute(self) -> Result<bool> {
         self.execute_observed(|_| {})
     }
 
-    /// Runs, and shows to `observe` what was run, before the results are handed out.
-    pub(crate) fn execute_observed(self, observe: impl FnOnce(&Observed<'_>)) -> Result<()> {
+    /// [`Request::execute`] that shows to `observe` what was run, before the results are handed out.
+    pub(crate) fn execute_observed(self, observe: impl FnOnce(&Observed<'_>)) -> Result<bool> {
         let cells = self.cells();
         let mut locked = Locked::new(&cells);
+        if !self.effects.iter().all(|effect| locked.waits(effect)) {
+            return Ok(false);
+        }
         let (values, of_node) = bind(&self, &locked)?;
         let wishes = locked.wishes(&self, &values);
         let mut key: Vec<u64> = vec![cpu().isa as u64, self.outputs.len() as u64, wishes.len() as u64];
@@ -249,7 +231,7 @@ impl Request {
         let results = locked.run(&plan, &values, &numbers).map_err(|(source, fault)| self.explain(source, fault))?;
         observe(&Observed { request: &self, plan: &plan, values: &values, of_node: &of_node, args: &args });
         self.finish(locked, &plan, results);
-        Ok(())
+        Ok(true)
     }
 
     #[cold]
@@ -340,7 +322,7 @@ impl Request {
     fn finish(self, mut locked: Locked<'_>, plan: &Plan, mut results: Vec<Option<Arc<Buffer>>>) {
         for (effect, &output) in self.effects.iter().zip(&self.effect_outputs) {
             let buffer = results[output].clone().expect("every output has a buffer");
-            locked.commit(&effect.cell, Some(&effect.value), buffer, plan, output);
+            locked.commit(&effect.cell, buffer, plan, output);
         }
         let wanted_by_effect_alone = |i: usize| {
             let node = &self.recording.nodes[self.outputs[i].node as usize];
@@ -537,15 +519,8 @@ impl Request {
     fn cells(&self) -> Vec<Arc<Cell>> {
         let read =
             self.recording.nodes.iter().filter_map(|n| if let Op::Cell(cell) = &n.op { Some(cell) } else { None });
-        sorted(self.effects.iter().map(|e| &e.cell).chain(read).cloned().collect())
+        cell::in_order(self.effects.iter().map(|e| &e.cell).chain(read).cloned().collect())
     }
-}
-
-/// By id, each once: the order of locking.
-fn sorted(mut cells: Vec<Arc<Cell>>) -> Vec<Arc<Cell>> {
-    cells.sort_unstable_by_key(|c| c.id());
-    cells.dedup_by_key(|c| c.id());
-    cells
 }
 
 /// The values that a request reads, and which of them each node of the recording is.
@@ -597,11 +572,11 @@ struct Locked<'a> {
 
 impl<'a> Locked<'a> {
     fn new(cells: &'a [Arc<Cell>]) -> Locked<'a> {
-        Locked { cells, states: cells.iter().map(|c| c.state()).collect() }
+        Locked { cells, states: cell::locked(cells) }
     }
 
     fn position(&self, cell: &Cell) -> usize {
-        self.cells.binary_search_by_key(&cell.id(), |c| c.id()).expect("all cells are listed")
+        cell::position(self.cells, cell)
     }
 
     fn check_current(&self, cell: &Cell, node: &Node) -> Result<()> {
@@ -609,6 +584,12 @@ impl<'a> Locked<'a> {
             return Ok(());
         }
         Err(changed(&cell.name(), node))
+    }
+
+    /// Whether the assignment still is the one that its cell waits for.
+    fn waits(&self, effect: &Effect) -> bool {
+        let pending = self.states[self.position(&effect.cell)].pending.as_ref();
+        pending.is_some_and(|pending| Arc::ptr_eq(&pending.value, &effect.value))
     }
 
     fn alone(&self, cell: &Cell) -> bool {
@@ -698,11 +679,11 @@ impl<'a> Locked<'a> {
         Ok(buffers)
     }
 
-    fn commit(&mut self, cell: &Cell, value: Option<&Arc<Node>>, buffer: Arc<Buffer>, plan: &Plan, output: usize) {
+    fn commit(&mut self, cell: &Cell, buffer: Arc<Buffer>, plan: &Plan, output: usize) {
         let in_place = plan.in_place.iter().any(|(o, _)| *o == output);
         stats::count(|s| if in_place { s.in_place += 1 } else { s.moved += 1 });
         let at = self.position(cell);
-        Cell::commit(&mut self.states[at], value, buffer);
+        Cell::commit(&mut self.states[at], buffer);
     }
 }
 
@@ -715,18 +696,20 @@ pub(crate) fn replay(
     args: &[Number],
 ) -> Result<Option<Vec<Option<Arc<Buffer>>>>> {
     let read = values.iter().filter_map(|v| if let BoundValue::Cell(cell) = v { Some(cell) } else { None });
-    let cells = sorted(effects.iter().map(|(cell, _)| cell).chain(read).cloned().collect());
+    let cells = cell::in_order(effects.iter().map(|(cell, _)| cell).chain(read).cloned().collect());
     let mut locked = Locked::new(&cells);
     let writable = plan.in_place.iter().all(|(_, b)| match &values[*b as usize] {
         BoundValue::Cell(cell) => locked.alone(cell),
         BoundValue::Buffer(_) => false,
     });
-    if !writable {
+    // An assignment of another thread would be lost: the recorded step will see it.
+    let waits = effects.iter().any(|(cell, _)| locked.states[locked.position(cell)].pending.is_some());
+    if !writable || waits {
         return Ok(None);
     }
     let results = locked.run(plan, values, args).map_err(|(_, fault)| fault_error("capture", fault))?;
     for (cell, output) in effects {
-        locked.commit(cell, None, results[*output].clone().expect("every output has a buffer"), plan, *output);
+        locked.commit(cell, results[*output].clone().expect("every output has a buffer"), plan, *output);
     }
     Ok(Some(results))
 }

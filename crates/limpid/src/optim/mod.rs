@@ -16,7 +16,7 @@ pub use sgd::SGD;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use limpid_core::{Cell, Error, Result, Tensor, origin};
+use limpid_core::{Assignment, Cell, Error, Result, Tensor, assign_all, origin};
 
 use crate::module::Module;
 use crate::param::Parameter;
@@ -91,7 +91,7 @@ pub(crate) struct Update<'a> {
     pub(crate) lr: Tensor,
     pub(crate) weight_decay: f64,
     kept: &'a [Arc<Cell>],
-    assignments: &'a mut Vec<(Arc<Cell>, Tensor)>,
+    assignments: &'a mut Vec<Assignment>,
 }
 
 impl Update<'_> {
@@ -102,7 +102,8 @@ impl Update<'_> {
 
     /// Gives the n-th kept value another one.
     pub(crate) fn keep(&mut self, n: usize, value: &Tensor) {
-        self.assignments.push((self.kept[n].clone(), value.clone()));
+        let cell = self.kept[n].clone();
+        self.assignments.push(Assignment { old: cell.tensor(), cell, new: value.clone() });
     }
 }
 
@@ -197,7 +198,7 @@ impl Core {
         rule: &dyn Fn(&mut Update<'_>) -> Tensor,
     ) -> Result<()> {
         self.check()?;
-        let mut assignments: Vec<(Arc<Cell>, Tensor)> = Vec::new();
+        let mut assignments: Vec<Assignment> = Vec::new();
         for group in &mut self.groups {
             let lr = group.lr.tensor();
             for (p, kept) in group.parameters.iter().zip(&mut group.kept) {
@@ -211,13 +212,13 @@ impl Core {
                 }
                 let lr = lr.to_dtype(value.dtype());
                 let weight_decay = group.weight_decay;
-                let mut update = Update { value, grad, lr, weight_decay, kept, assignments: &mut assignments };
+                let mut update =
+                    Update { value: value.clone(), grad, lr, weight_decay, kept, assignments: &mut assignments };
                 let new = rule(&mut update);
-                assignments.push((p.cell().clone(), new));
+                assignments.push(Assignment { cell: p.cell().clone(), old: value, new });
             }
         }
-        assignments.iter().for_each(|(cell, value)| cell.assign(value));
-        Ok(())
+        assign_all(&assignments)
     }
 
     pub(crate) fn state_dict(&self, keeps: &[Kept]) -> StateDict {
@@ -295,8 +296,8 @@ pub trait Optimizer {
 
     /// The gradient of `loss` by all parameters, and the update, in one plan. Returns the loss, evaluated.
     ///
-    /// One thread at a time steps a parameter. Where two do, no element is torn, but a step may be refused that
-    /// another thread has already carried out, and of several parameters some may take a step that others miss.
+    /// One thread at a time steps a parameter. Where two do, each step is made whole or refused with an error; of
+    /// several parameters one may be passed by, when its loss was recorded while the other thread's step ran.
     ///
     /// # Errors
     /// What the loss carries, or computing it meets; then parameters and optimizer are what they were.
