@@ -28,6 +28,7 @@ mod region;
 mod rng;
 mod shape;
 mod show;
+mod sizes;
 mod sugar;
 mod tensor;
 #[doc(hidden)]
@@ -50,5 +51,6 @@ pub use promote::promote;
 pub use rng::{Rng, manual_seed, rng_state, set_rng_state};
 pub use shape::{Axes, Shape};
 pub use show::shown;
+pub use sizes::Sizes;
 pub use sugar::operators::Value;
 pub use tensor::{Tensor, eval, fallible};

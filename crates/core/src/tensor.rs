@@ -75,10 +75,10 @@ impl Tensor {
         let _ = crate::exec::evaluate(&[self]);
     }
 
-    /// A tensor that carries `error`, of a shape that lets later operations go on. The first error
-    /// among `inputs` wins over it.
+    /// A tensor that carries `error`, of a shape that lets later operations go on: what an operation returns that
+    /// refuses its `inputs`. The first error among them wins over it.
     #[track_caller]
-    pub(crate) fn fail(error: Error, inputs: &[&Tensor], shape: Shape, dtype: DType) -> Tensor {
+    pub fn fail(error: Error, inputs: &[&Tensor], shape: Shape, dtype: DType) -> Tensor {
         Tensor::fail_at(Location::caller(), error, inputs, shape, dtype)
     }
 
@@ -266,5 +266,9 @@ fn first_error(inputs: &[&Tensor]) -> Option<Error> {
 /// ```
 #[track_caller]
 pub fn fallible(f: impl FnOnce() -> Result<Tensor>) -> Tensor {
-    f().unwrap_or_else(Tensor::failed)
+    // A function passed on by name would not know who called.
+    match f() {
+        Ok(tensor) => tensor,
+        Err(error) => Tensor::failed(error),
+    }
 }

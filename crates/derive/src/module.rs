@@ -4,20 +4,32 @@ use crate::tokens::{Error, as_group, code, is_punct, is_word, plain, split_comma
 use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 
 const STRUCT: &str = "a module is a struct: an enum or a union has no fields to visit";
-const WORDS: &str = "#[module(…)] knows `skip` and `rename = \"name\"`";
+const WORDS: &str = "#[module(…)] on a field knows `skip`, `site` and `rename = \"name\"`";
+const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `label = method` and `extra_repr = method`";
 
-/// A visited field: `member` is how Rust names it, `name` is its part of the path.
+/// A field: `member` is how Rust names it, `name` is its part of the path.
 struct Field {
     member: TokenTree,
     name: String,
+    /// Whether it is the identity of the module instead of a part of it.
+    site: bool,
+}
+
+/// What `#[module(…)]` says of a field.
+#[derive(Default)]
+struct Words {
+    skip: bool,
+    site: bool,
+    rename: Option<String>,
 }
 
 pub fn expand(item: TokenStream) -> Result<TokenStream, Error> {
     let tokens: Vec<TokenTree> = item.into_iter().collect();
-    let (kind, rest) = header(&tokens)?;
+    let (kind, texts, rest) = header(&tokens)?;
     let (generics, rest) = split_generics(rest);
     let (fields, bounds) = body(rest)?;
     let (declared, used) = parameters(generics);
+    let (sites, fields): (Vec<Field>, Vec<Field>) = fields.into_iter().partition(|field| field.site);
     let visitor = if fields.is_empty() { "_visitor" } else { "visitor" };
     let mut visits = TokenStream::new();
     for field in fields {
@@ -27,6 +39,24 @@ pub fn expand(item: TokenStream) -> Result<TokenStream, Error> {
     let mut methods = code(&format!("fn visit(&self, {visitor}: &mut dyn ::limpid::Visitor)"), span);
     methods.extend([TokenTree::from(Group::new(Delimiter::Brace, visits))]);
     methods.extend(code(&format!("fn kind(&self) -> &'static str {{ {:?} }}", plain(kind)), span));
+    for (text, method) in texts {
+        methods.extend(code(&format!("fn {text}(&self) -> ::std::string::String"), span));
+        let call = code("Self::", method.span()).into_iter().chain([method.into()]);
+        let call = call.chain(code("(self)", span)).collect();
+        methods.extend([TokenTree::from(Group::new(Delimiter::Brace, call))]);
+    }
+    match sites.as_slice() {
+        [] => {}
+        [site] => {
+            methods.extend(code("fn site(&self) -> ::std::option::Option<&::limpid::Site>", span));
+            let mut field = code("&self.", span);
+            field.extend([site.member.clone()]);
+            let mut some = code("::std::option::Option::Some", span);
+            some.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, field))]);
+            methods.extend([TokenTree::from(Group::new(Delimiter::Brace, some))]);
+        }
+        [_, second, ..] => return Err(Error::new(second.member.span(), "a module has one site")),
+    }
 
     let mut out = code("#[automatically_derived] impl", span);
     out.extend(declared);
@@ -38,16 +68,22 @@ pub fn expand(item: TokenStream) -> Result<TokenStream, Error> {
     Ok(out)
 }
 
-/// The struct's name, and the tokens after it.
-fn header(tokens: &[TokenTree]) -> Result<(&Ident, &[TokenTree]), Error> {
+/// Methods of the trait and the inherent ones that they call.
+type Texts = Vec<(&'static str, Ident)>;
+
+/// The struct's name, what describes it, and the tokens after the name.
+fn header(tokens: &[TokenTree]) -> Result<(&Ident, Texts, &[TokenTree]), Error> {
+    let mut texts = Texts::new();
     for (at, token) in tokens.iter().enumerate() {
         match (token, tokens.get(at + 1)) {
             (hash, Some(TokenTree::Group(attribute))) => {
                 if let Some(words) = module_words(hash, attribute) {
-                    return Err(Error::new(words.span(), "#[module(…)] goes on a field, not on the struct"));
+                    read_texts(&words, &mut texts)?;
                 }
             }
-            (word, Some(TokenTree::Ident(name))) if is_word(word, "struct") => return Ok((name, &tokens[at + 2..])),
+            (word, Some(TokenTree::Ident(name))) if is_word(word, "struct") => {
+                return Ok((name, texts, &tokens[at + 2..]));
+            }
             (word, _) if is_word(word, "enum") || is_word(word, "union") => {
                 return Err(Error::new(word.span(), STRUCT));
             }
@@ -76,16 +112,16 @@ fn body(rest: &[TokenTree]) -> Result<(Vec<Field>, &[TokenTree]), Error> {
 fn fields(group: &Group) -> Result<Vec<Field>, Error> {
     let mut found: Vec<Field> = Vec::new();
     for (index, tokens) in split_commas(group.stream()).into_iter().enumerate() {
-        let (mut skip, mut rename, mut rest) = (false, None, tokens.as_slice());
+        let (mut said, mut rest) = (Words::default(), tokens.as_slice());
         while let [hash, TokenTree::Group(attribute), after @ ..] = rest
             && is_punct(hash, '#')
         {
             if let Some(words) = module_words(hash, attribute) {
-                read_words(&words, &mut skip, &mut rename)?;
+                read_words(&words, &mut said)?;
             }
             rest = after;
         }
-        if skip {
+        if said.skip {
             continue;
         }
         let mut member = TokenTree::from(Literal::usize_unsuffixed(index));
@@ -98,11 +134,11 @@ fn fields(group: &Group) -> Result<Vec<Field>, Error> {
             member = ident.clone().into();
             name = plain(ident);
         }
-        let name = rename.unwrap_or(name);
+        let name = said.rename.unwrap_or(name);
         if found.iter().any(|other| other.name == name) {
             return Err(Error::new(member.span(), format!("two fields have the name `{name}`; rename one of them")));
         }
-        found.push(Field { member, name });
+        found.push(Field { member, name, site: said.site });
     }
     Ok(found)
 }
@@ -119,16 +155,30 @@ fn module_words(hash: &TokenTree, attribute: &Group) -> Option<Group> {
     }
 }
 
-fn read_words(words: &Group, skip: &mut bool, rename: &mut Option<String>) -> Result<(), Error> {
+fn read_texts(words: &Group, texts: &mut Texts) -> Result<(), Error> {
+    for piece in split_commas(words.stream()) {
+        let [word, equals, TokenTree::Ident(method)] = piece.as_slice() else {
+            return Err(Error::new(piece.first().map_or(words.span(), TokenTree::span), STRUCT_WORDS));
+        };
+        match ["label", "extra_repr"].into_iter().find(|text| is_word(word, text) && is_punct(equals, '=')) {
+            Some(text) => texts.push((text, method.clone())),
+            None => return Err(Error::new(word.span(), STRUCT_WORDS)),
+        }
+    }
+    Ok(())
+}
+
+fn read_words(words: &Group, said: &mut Words) -> Result<(), Error> {
     let pieces = split_commas(words.stream());
     if pieces.is_empty() {
         return Err(Error::new(words.span(), WORDS));
     }
     for piece in pieces {
         match piece.as_slice() {
-            [word] if is_word(word, "skip") => *skip = true,
+            [word] if is_word(word, "skip") => said.skip = true,
+            [word] if is_word(word, "site") => said.site = true,
             [word, equals, TokenTree::Literal(literal)] if is_word(word, "rename") && is_punct(equals, '=') => {
-                *rename = Some(path_part(literal)?);
+                said.rename = Some(path_part(literal)?);
             }
             _ => return Err(Error::new(piece.first().map_or(words.span(), TokenTree::span), WORDS)),
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Each mistake, the place of its error (line within the case from 1, column) and its message.
-const MISTAKES: [(&str, &str, &str); 14] = [
+const MISTAKES: [(&str, &str, &str); 16] = [
     ("#[derive(Module)]\nenum A { B }", "2:1", STRUCT),
     ("#[derive(Module)]\npub union A { b: u8 }", "2:5", STRUCT),
     ("#[derive(Module)]\nstruct A {\n    #[module(skipp)]\n    b: u8,\n}", "3:14", WORDS),
@@ -18,10 +18,12 @@ const MISTAKES: [(&str, &str, &str); 14] = [
         "5:5",
         "two fields have the name `b`; rename one of them",
     ),
+    ("/// Documented.\n#[derive(Module)]\n#[module(skip)]\nstruct A;", "3:10", STRUCT_WORDS),
+    ("#[derive(Module)]\n#[module(label(title))]\nstruct A;", "2:10", STRUCT_WORDS),
     (
-        "/// Documented.\n#[derive(Module)]\n#[module(skip)]\nstruct A;",
-        "3:9",
-        "#[module(…)] goes on a field, not on the struct",
+        "#[derive(Module)]\nstruct A {\n    #[module(site)]\n    b: u8,\n    #[module(site)]\n    c: u8,\n}",
+        "6:5",
+        "a module has one site",
     ),
     ("#[forward]\nfn a(x: u8) {}", "2:5", METHOD),
     ("struct A;\nimpl A {\n    #[forward]\n    fn a(&mut self) {}\n}", "4:9", METHOD),
@@ -37,7 +39,8 @@ const MISTAKES: [(&str, &str, &str); 14] = [
     ),
 ];
 const STRUCT: &str = "a module is a struct: an enum or a union has no fields to visit";
-const WORDS: &str = "#[module(…)] knows `skip` and `rename = \"name\"`";
+const WORDS: &str = "#[module(…)] on a field knows `skip`, `site` and `rename = \"name\"`";
+const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `label = method` and `extra_repr = method`";
 const NAME: &str = "a name is a plain string, not empty and without dots";
 const METHOD: &str = "#[forward] goes on a method with `&self`";
 

@@ -14,7 +14,18 @@ pub trait Visitor {
 pub trait Module {
     fn visit(&self, visitor: &mut dyn Visitor);
     fn kind(&self) -> &'static str;
+    fn label(&self) -> String {
+        self.kind().to_owned()
+    }
+    fn extra_repr(&self) -> String {
+        String::new()
+    }
+    fn site(&self) -> Option<&Site> {
+        None
+    }
 }
+#[derive(Debug, PartialEq)]
+pub struct Site(u8);
 pub trait Field {
     fn visit_field(&self, name: &str, visitor: &mut dyn Visitor);
 }
@@ -210,4 +221,29 @@ fn what_a_method_calls_knows_the_line_in_its_body() {
     assert_eq!(net.caller().line(), line + 1, "a method that asks for its caller's line gets it");
     let [called, here] = net.inside();
     assert_eq!(called, here);
+}
+
+#[derive(Module)]
+#[module(label = title, extra_repr = arguments)]
+struct Layer {
+    a: f32,
+    #[module(site)]
+    at: Site,
+}
+impl Layer {
+    fn title(&self) -> String {
+        format!("Layer {}", self.a)
+    }
+    fn arguments(&self) -> String {
+        format!("a={}", self.a)
+    }
+}
+
+#[test]
+fn a_layer_says_of_itself_what_its_methods_say() {
+    let layer = Layer { a: 1.5, at: Site(3) };
+    assert_eq!(seen(&layer), "Layer: a=1.5");
+    assert_eq!((layer.label(), layer.extra_repr()), ("Layer 1.5".to_owned(), "a=1.5".to_owned()));
+    assert_eq!(layer.site(), Some(&Site(3)));
+    assert_eq!(Module::site(&layer).map(|s| s.0), Some(3));
 }

@@ -13,7 +13,8 @@ tasks:
   ulp [--function F]   measure elementary functions of f32 on all 2^32 inputs and every instruction set;
                        F is exp, expm1, log, log1p, sin, cos, tanh, erf or sigmoid
                        (default: exp, log, tanh, erf and sigmoid)
-  conformance torch DIR   run PyTorch's recorded cases in DIR; exit code 1 when one fails";
+  conformance torch DIR [CLASS…]   run PyTorch's recorded cases in DIR, or those of the classes whose names begin
+                       with one of CLASS; exit code 1 when one fails";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let done = match args[..] {
         ["ulp"] => ulp::run(None).map(|()| true),
         ["ulp", "--function", name] => ulp::run(Some(name)).map(|()| true),
-        ["conformance", "torch", dir] => conformance::torch(dir),
+        ["conformance", "torch", dir, ref only @ ..] => conformance::torch(dir, only),
         _ => Err(USAGE.to_string()),
     };
     match done {

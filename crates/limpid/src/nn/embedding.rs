@@ -1,8 +1,9 @@
 //! Rows of a table by index.
 
-use limpid_core::{DType, Error, Tensor, rng_state, set_rng_state};
+use limpid_core::{DType, Error, Tensor};
 
 use crate::module::{Field, Forward, Module, Visitor};
+use crate::nn::draws::Draws;
 use crate::nn::failed;
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
@@ -25,21 +26,20 @@ pub struct Embedding {
     padding: Option<isize>,
     sizes: (usize, usize),
     site: Site,
-    /// The generator before and after the table was drawn.
-    draws: [(u64, u64); 2],
+    draws: Draws,
 }
 
 impl Embedding {
     /// A table of `num_embeddings` rows of `embedding_dim` numbers, f32.
     #[track_caller]
     pub fn new(num_embeddings: usize, embedding_dim: usize) -> Embedding {
-        Embedding::made((num_embeddings, embedding_dim), DType::F32, Site::here())
+        Embedding::made((num_embeddings, embedding_dim), DType::F32, Site::here(), None)
     }
 
-    fn made(sizes: (usize, usize), dtype: DType, site: Site) -> Embedding {
-        let before = rng_state();
-        let weight = Parameter::new(&Tensor::zeros_of([sizes.0, sizes.1], dtype).randn_like());
-        Embedding { weight, padding: None, sizes, site, draws: [before, rng_state()] }
+    fn made(sizes: (usize, usize), dtype: DType, site: Site, draws: Option<Draws>) -> Embedding {
+        let draw = || Parameter::new(&Tensor::zeros_of([sizes.0, sizes.1], dtype).randn_like());
+        let (weight, draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        Embedding { weight, padding: None, sizes, site, draws }
     }
 
     /// The row that starts as zeros and is not trained; negative ones count from the end.
@@ -62,10 +62,7 @@ impl Embedding {
         if dtype == self.weight.dtype() {
             return self;
         }
-        if rng_state() == self.draws[1] {
-            set_rng_state(self.draws[0]);
-        }
-        let made = Embedding::made(self.sizes, dtype, self.site);
+        let made = Embedding::made(self.sizes, dtype, self.site, Some(self.draws));
         match self.padding {
             Some(index) => made.padding_idx(index),
             None => made,

@@ -2,6 +2,7 @@
 //! position is an argument; the rest are setters.
 
 mod activation;
+mod draws;
 mod dropout;
 mod embedding;
 pub mod init;
@@ -27,10 +28,7 @@ use limpid_core::{Error, Shape, Tensor};
 /// A tensor of `shape` and the type of `like` that carries `error`, or the error that `like` carries.
 #[track_caller]
 pub(crate) fn failed(error: Error, like: &Tensor, shape: &Shape) -> Tensor {
-    if like.error().is_some() {
-        return like.clone();
-    }
-    Tensor::failed(error).to_dtype(like.dtype()).expand_to(shape)
+    Tensor::fail(error, &[like], shape.clone(), like.dtype())
 }
 
 /// `True` and `False`, as torch prints them.

@@ -3,3 +3,4 @@
 mod losses;
 mod paths;
 mod state;
+mod wrong;

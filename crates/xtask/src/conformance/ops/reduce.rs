@@ -2,9 +2,9 @@
 
 use limpid::{DType, Tensor};
 
-use super::args::{Args, Result};
-use super::functionals::typed_rows;
-use super::ops::Call;
+use crate::conformance::args::{Args, Result};
+use crate::conformance::functionals::typed_rows;
+use crate::conformance::ops::Call;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 pub const CALLS: &[(&str, Call)] = &[

@@ -35,8 +35,7 @@ fn same_shape(name: &str, input: &Tensor, target: &Tensor) -> Option<Tensor> {
     }
     let error = Error::new(format!("{name}: the input has shape {}, the target {}", input.shape(), target.shape()));
     let error = error.help(format!("target.view({:?})", input.shape()));
-    // The first error among the inputs wins over this one.
-    Some(limpid_core::fallible(|| Err(input.error().or(target.error()).unwrap_or(error))))
+    Some(Tensor::fail(error, &[input, target], input.shape().clone(), input.dtype()))
 }
 
 /// Σ (x − y)² / n. Torch's `mse_loss`.
@@ -246,7 +245,8 @@ impl CrossEntropyLoss {
 
     #[track_caller]
     fn refuse(what: String, input: &Tensor, target: &Tensor) -> Tensor {
-        Tensor::failed(input.error().or(target.error()).unwrap_or(Error::new(format!("cross_entropy: {what}"))))
+        let error = Error::new(format!("cross_entropy: {what}"));
+        Tensor::fail(error, &[input, target], input.shape().clone(), input.dtype())
     }
 
     /// The loss of logits against classes or probabilities.
@@ -395,14 +395,14 @@ impl NLLLoss {
         if input.rank() < 2 || target.dtype().is_float() {
             let what =
                 format!("nll_loss: {} {} against {} {}", input.dtype(), input.shape(), target.dtype(), target.shape());
-            let error = input.error().or(target.error()).unwrap_or(Error::new(what));
-            return Tensor::failed(error.help("log-probabilities [N, C, …] and class indices (i64) [N, …]"));
+            let error = Error::new(what).help("log-probabilities [N, C, …] and class indices (i64) [N, …]");
+            return Tensor::fail(error, &[input, target], input.shape().clone(), input.dtype());
         }
         let (rows, rest) = class_rows(input);
         if target.shape()[..] != rest[..] {
             let what =
                 format!("nll_loss: input {} needs classes of shape {rest:?}, not {}", input.shape(), target.shape());
-            return Tensor::failed(input.error().or(target.error()).unwrap_or(Error::new(what)));
+            return Tensor::fail(Error::new(what), &[input, target], input.shape().clone(), input.dtype());
         }
         let target = target.to_dtype(DType::I64).flatten(0);
         let counts = target.ne(self.ignore_index);

@@ -2,8 +2,8 @@
 
 use limpid::Tensor;
 
-use super::args::{Args, Result, line};
-use super::ops::Call;
+use crate::conformance::args::{Args, Result, line};
+use crate::conformance::ops::Call;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 pub const CALLS: &[(&str, Call)] = &[

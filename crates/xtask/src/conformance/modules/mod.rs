@@ -1,5 +1,16 @@
 //! Modules: state by name, outputs, gradients of inputs and parameters, and buffers afterwards.
 
+mod activation;
+mod attention;
+mod conv;
+mod embedding;
+mod loss;
+mod norm;
+mod pool;
+mod recurrent;
+mod resample;
+mod shape;
+
 use std::rc::Rc;
 
 use limpid::nn::{
@@ -8,9 +19,9 @@ use limpid::nn::{
 };
 use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
 
-use super::args::{Args, Result, Tensors, dtype, line};
-use super::cases::Case;
-use super::check::Verdict;
+use crate::conformance::args::{Args, Result, Tensors, dtype, line};
+use crate::conformance::cases::Case;
+use crate::conformance::check::Verdict;
 
 /// A module, and how it is called with the arguments of a forward pass.
 pub struct Built {
@@ -151,9 +162,24 @@ pub fn reduction(a: &mut Args<'_>, size_average: Option<bool>, reduce: Option<bo
     })
 }
 
+/// All families of modules.
+const TABLES: &[&[(&str, Make)]] = &[
+    MODULES,
+    activation::MODULES,
+    attention::MODULES,
+    conv::MODULES,
+    embedding::MODULES,
+    loss::MODULES,
+    norm::MODULES,
+    pool::MODULES,
+    recurrent::MODULES,
+    resample::MODULES,
+    shape::MODULES,
+];
+
 /// What runs the cases of `class`, if it is built.
 pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
-    let (_, make) = MODULES.iter().find(|(name, _)| *name == class)?;
+    let (_, make) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
     Some(Box::new(move |case| run(*make, case)))
 }
 

@@ -1,12 +1,19 @@
 //! Operations of tensors.
 
+mod fft;
+mod index;
+mod linalg;
+mod reduce;
+mod shape;
+mod special;
+mod statistics;
+
 use limpid::{Tensor, Value};
 
-use super::args::{Args, Result};
-use super::cases::Case;
-use super::check::Verdict;
-use super::modules::inputs;
-use super::{ops_reduce, ops_shape};
+use crate::conformance::args::{Args, Result};
+use crate::conformance::cases::Case;
+use crate::conformance::check::Verdict;
+use crate::conformance::modules::inputs;
 
 /// Reads the arguments and calls the function.
 pub type Call = fn(&mut Args<'_>) -> Result<Vec<Tensor>>;
@@ -130,6 +137,10 @@ fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
 }
 
+/// All families of operations with more arguments.
+const TABLES: &[&[(&str, Call)]] =
+    &[CALLS, fft::CALLS, index::CALLS, linalg::CALLS, reduce::CALLS, shape::CALLS, special::CALLS, statistics::CALLS];
+
 /// What runs the cases of `class`, if it is built: torch's function of that name, or of the name before the
 /// variant (`div.floor_rounding`).
 pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
@@ -146,8 +157,7 @@ fn named(name: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
     if let Some((_, f)) = PAIRS.iter().find(|(n, _)| *n == name) {
         return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, &a.required("other")?)), case)));
     }
-    let mut calls = [CALLS, ops_reduce::CALLS, ops_shape::CALLS].into_iter().flatten();
-    let (_, call) = calls.find(|(n, _)| *n == name)?;
+    let (_, call) = TABLES.iter().copied().flatten().find(|(n, _)| *n == name)?;
     Some(Box::new(move |case| run(*call, case)))
 }
 

@@ -1,13 +1,23 @@
 //! `torch.nn.functional`.
 
+mod activation;
+mod attention;
+mod conv;
+mod embedding;
+mod loss;
+mod norm;
+mod pool;
+mod resample;
+mod shape;
+
 use limpid::nn::{BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss};
 use limpid::{AttentionOptions, DType, Tensor};
 
-use super::args::{Args, Result};
-use super::cases::Case;
-use super::check::Verdict;
-use super::modules::{buffer, reduction};
-use super::ops::{Call, run};
+use crate::conformance::args::{Args, Result};
+use crate::conformance::cases::Case;
+use crate::conformance::check::Verdict;
+use crate::conformance::modules::{buffer, reduction};
+use crate::conformance::ops::{Call, run};
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 const FUNCTIONALS: &[(&str, Call)] = &[
@@ -166,8 +176,22 @@ fn pad(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
     one(y)
 }
 
+/// All families of functions.
+const TABLES: &[&[(&str, Call)]] = &[
+    FUNCTIONALS,
+    activation::CALLS,
+    attention::CALLS,
+    conv::CALLS,
+    embedding::CALLS,
+    loss::CALLS,
+    norm::CALLS,
+    pool::CALLS,
+    resample::CALLS,
+    shape::CALLS,
+];
+
 /// What runs the cases of `class`, if it is built.
 pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
-    let (_, call) = FUNCTIONALS.iter().find(|(name, _)| *name == class)?;
+    let (_, call) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
     Some(Box::new(move |case| run(*call, case)))
 }

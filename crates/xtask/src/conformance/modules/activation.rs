@@ -1,0 +1,6 @@
+//! Activations and dropouts.
+
+use super::Make;
+
+/// Every module by torch's name.
+pub const MODULES: &[(&str, Make)] = &[];

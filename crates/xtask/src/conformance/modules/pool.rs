@@ -1,0 +1,6 @@
+//! Pooling.
+
+use super::Make;
+
+/// Every module by torch's name.
+pub const MODULES: &[(&str, Make)] = &[];

@@ -1,0 +1,6 @@
+//! Padding, shuffling, shapes.
+
+use super::Make;
+
+/// Every module by torch's name.
+pub const MODULES: &[(&str, Make)] = &[];
