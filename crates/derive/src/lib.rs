@@ -25,9 +25,9 @@ use proc_macro::TokenStream;
 ///     fn kind(&self) -> &'static str { "Net" }
 /// }
 /// ```
-/// `#[module(site)]` on a field of type `Site` makes it what `Module::site` returns; `#[module(label = title,
-/// extra_repr = arguments)]` on the struct lets `Module::label` and `Module::extra_repr` call methods of its own:
-/// what a layer says of itself.
+/// `#[module(site)]` on a field of type `Site` makes it what `Module::site` returns; `#[module(kind = name,
+/// label = title, extra_repr = arguments)]` on the struct lets these methods of `Module` call methods of its own: what
+/// a layer says of itself.
 ///
 /// Fields of a tuple struct are named `0`, `1`, …, as the items of `torch.nn.Sequential`; `r#type` is named
 /// `type`. Generic parameters keep the bounds that are written on the struct.

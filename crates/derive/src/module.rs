@@ -5,7 +5,7 @@ use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree}
 
 const STRUCT: &str = "a module is a struct: an enum or a union has no fields to visit";
 const WORDS: &str = "#[module(…)] on a field knows `skip`, `site` and `rename = \"name\"`";
-const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `label = method` and `extra_repr = method`";
+const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `kind`, `label` and `extra_repr`, each `= method`";
 
 /// A field: `member` is how Rust names it, `name` is its part of the path.
 struct Field {
@@ -38,9 +38,12 @@ pub fn expand(item: TokenStream) -> Result<TokenStream, Error> {
     let span = kind.span();
     let mut methods = code(&format!("fn visit(&self, {visitor}: &mut dyn ::limpid::Visitor)"), span);
     methods.extend([TokenTree::from(Group::new(Delimiter::Brace, visits))]);
-    methods.extend(code(&format!("fn kind(&self) -> &'static str {{ {:?} }}", plain(kind)), span));
+    if !texts.iter().any(|(text, _)| *text == "kind") {
+        methods.extend(code(&format!("fn kind(&self) -> &'static str {{ {:?} }}", plain(kind)), span));
+    }
     for (text, method) in texts {
-        methods.extend(code(&format!("fn {text}(&self) -> ::std::string::String"), span));
+        let returns = if text == "kind" { "&'static str" } else { "::std::string::String" };
+        methods.extend(code(&format!("fn {text}(&self) -> {returns}"), span));
         let call = code("Self::", method.span()).into_iter().chain([method.into()]);
         let call = call.chain(code("(self)", span)).collect();
         methods.extend([TokenTree::from(Group::new(Delimiter::Brace, call))]);
@@ -160,7 +163,7 @@ fn read_texts(words: &Group, texts: &mut Texts) -> Result<(), Error> {
         let [word, equals, TokenTree::Ident(method)] = piece.as_slice() else {
             return Err(Error::new(piece.first().map_or(words.span(), TokenTree::span), STRUCT_WORDS));
         };
-        match ["label", "extra_repr"].into_iter().find(|text| is_word(word, text) && is_punct(equals, '=')) {
+        match ["kind", "label", "extra_repr"].into_iter().find(|text| is_word(word, text) && is_punct(equals, '=')) {
             Some(text) => texts.push((text, method.clone())),
             None => return Err(Error::new(word.span(), STRUCT_WORDS)),
         }

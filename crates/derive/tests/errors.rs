@@ -40,7 +40,7 @@ const MISTAKES: [(&str, &str, &str); 16] = [
 ];
 const STRUCT: &str = "a module is a struct: an enum or a union has no fields to visit";
 const WORDS: &str = "#[module(…)] on a field knows `skip`, `site` and `rename = \"name\"`";
-const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `label = method` and `extra_repr = method`";
+const STRUCT_WORDS: &str = "#[module(…)] on a struct knows `kind`, `label` and `extra_repr`, each `= method`";
 const NAME: &str = "a name is a plain string, not empty and without dots";
 const METHOD: &str = "#[forward] goes on a method with `&self`";
 

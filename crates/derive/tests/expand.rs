@@ -224,13 +224,16 @@ fn what_a_method_calls_knows_the_line_in_its_body() {
 }
 
 #[derive(Module)]
-#[module(label = title, extra_repr = arguments)]
+#[module(kind = name, label = title, extra_repr = arguments)]
 struct Layer {
     a: f32,
     #[module(site)]
     at: Site,
 }
 impl Layer {
+    fn name(&self) -> &'static str {
+        "Layer1d"
+    }
     fn title(&self) -> String {
         format!("Layer {}", self.a)
     }
@@ -242,7 +245,7 @@ impl Layer {
 #[test]
 fn a_layer_says_of_itself_what_its_methods_say() {
     let layer = Layer { a: 1.5, at: Site(3) };
-    assert_eq!(seen(&layer), "Layer: a=1.5");
+    assert_eq!(seen(&layer), "Layer1d: a=1.5");
     assert_eq!((layer.label(), layer.extra_repr()), ("Layer 1.5".to_owned(), "a=1.5".to_owned()));
     assert_eq!(layer.site(), Some(&Site(3)));
     assert_eq!(Module::site(&layer).map(|s| s.0), Some(3));
