@@ -26,6 +26,7 @@ mod promote;
 pub mod reference;
 mod region;
 mod rng;
+pub mod seeing;
 mod shape;
 mod show;
 mod sizes;

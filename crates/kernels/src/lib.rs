@@ -30,6 +30,7 @@ pub mod scan;
 mod slice;
 pub mod softmax;
 pub mod sort;
+pub mod statistics;
 mod workspace;
 
 pub use buffer::{Buffer, pooled_bytes, trim_pool};

@@ -8,7 +8,7 @@ use limpid_core::{Result, Shape, Tensor};
 use crate::module::{Module, Visitor};
 use crate::param::{Buffer, Parameter};
 use crate::site::{Mode, Site};
-use crate::taps;
+use crate::taps::Tap;
 use crate::walk::{Item, walk};
 
 /// The model as `print(model)` shows it in torch.
@@ -125,7 +125,7 @@ pub(crate) fn summary<M: Module + ?Sized>(module: &M) -> Summary {
 
 pub(crate) fn summary_of<M: Module + ?Sized>(module: &M, run: impl FnOnce() -> Tensor) -> Result<Summary> {
     let mut summary = summary(module);
-    let seen = taps::collect("**", run);
+    let seen = Tap::new("**").record(run)?;
     if let Some(error) = seen.output().error() {
         return Err(error);
     }

@@ -43,7 +43,7 @@ pub use module::{Field, Forward, Module, Visitor};
 pub use param::{Buffer, Parameter};
 pub use site::{Mode, Scope, Site};
 pub use state::{LoadReport, StateDict};
-pub use taps::{Seen, tap};
+pub use taps::{Seen, Statistics, Tap, tap};
 
 /// This file: lines beside it are the library's own, not a user's.
 pub(crate) const FILE: &str = file!();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Once, RwLock};
 
 use limpid_core::origin::{self, ScopeGuard};
+use limpid_core::{Tensor, seeing};
 
 use crate::module::Module;
 use crate::walk::{self, Item};
@@ -175,10 +176,9 @@ impl Scope {
         Scope { path, kind, _guard: guard }
     }
 
-    /// Shows the module's result to a tap that runs, and returns it.
-    pub(crate) fn output(&self, y: limpid_core::Tensor) -> limpid_core::Tensor {
-        crate::taps::offer(&self.path, &self.kind, &y);
-        y
+    /// Shows the module's result to the taps that run, and returns it, or what they put in its place.
+    pub fn output(&self, y: Tensor) -> Tensor {
+        seeing::offer(&self.path, &self.kind, y)
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod softmax;
+pub(crate) mod statistics;
 
 use std::cell::Cell as StdCell;
 use std::fmt::Debug;

@@ -454,9 +454,9 @@ impl Tensor {
         structure::mark(self, Mark::Watch)
     }
 
-    /// The value under a name that `tap` finds below the module's path.
+    /// The value under a name in the graph.
     #[track_caller]
-    pub fn tap(&self, name: &str) -> Tensor {
+    pub(crate) fn named(&self, name: &str) -> Tensor {
         structure::mark(self, Mark::Tap(name.into()))
     }
 

@@ -490,7 +490,7 @@ impl Maker {
 
     fn compound(&mut self) {
         let dtype = self.dtype;
-        match self.dice.below(10) {
+        match self.dice.below(11) {
             0 | 1 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0);
                 let axis = self.axis(&x);
@@ -564,6 +564,12 @@ impl Maker {
                 let y = (x.t.sigmoid() * 0.5 + 0.25).binary_cross_entropy_elements(&target.t);
                 let size = 1.0 + 2.0 * target.mag;
                 self.derive(y, 1.4 * size, &[&x, &target], 1.5 * size, 20.0, false);
+            }
+            9 => {
+                // Exact values: one that is a little off may be counted in the bin beside.
+                let x = self.take(dtype, |v| v.exact && v.t.numel() > 1);
+                let y = x.t.statistics(self.dice.below(5));
+                self.derive(y, x.mag.max(x.t.numel() as f64), &[&x], 0.0, 0.0, false);
             }
             _ => {
                 let (b, t, s, d) =

@@ -102,6 +102,7 @@ const OPERATIONS: &[&str] = &[
     "cross_entropy_grad",
     "embedding",
     "binary_cross_entropy",
+    "statistics",
     "conv",
     "attention",
 ];

@@ -7,6 +7,7 @@ use limpid_core::{Error, Result, Tensor, gradients};
 
 use crate::module::Module;
 use crate::param::Parameter;
+use crate::taps;
 
 /// The gradient of each parameter that a loss reaches; one that it does not reach has none.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +53,10 @@ impl Gradients {
     #[track_caller]
     pub fn new(loss: &Tensor, parameters: Vec<(String, Parameter)>) -> Result<Gradients> {
         let leaves: Vec<Tensor> = parameters.iter().map(|(_, p)| p.tensor()).collect();
-        let found = gradients(loss, &leaves.iter().collect::<Vec<_>>())?;
+        // Taps that want gradients get them from the same pass.
+        let watched = taps::watched();
+        let mut found = gradients(loss, &leaves.iter().chain(&watched).collect::<Vec<_>>())?;
+        taps::arrived(found.split_off(leaves.len()));
         if !loss.requires_grad() {
             let error = Error::new("gradients: the loss is computed from no trainable parameter");
             return Err(error.help("requires_grad_(true) on what is to be trained, and nothing detached on the way"));

@@ -4,7 +4,7 @@ use limpid_core::{Error, Tensor, no_grad};
 
 use super::evaluate::Loss;
 use crate::module::Forward;
-use crate::taps;
+use crate::taps::Tap;
 
 /// `error` of step `step`, and where its first number that is not finite came from, where that is the reason. The
 /// step is computed again from the weights before it, layer by layer.
@@ -28,7 +28,7 @@ fn first(model: &dyn Forward, loss: &Loss, x: &Tensor, y: &Tensor) -> Option<Str
         }
     }
     let mut output = None;
-    let seen = taps::collect("**", || output.insert(model.forward(x)).clone());
+    let seen = Tap::new("**").record(|| output.insert(model.forward(x)).clone()).ok()?;
     // Inner results come before those of the modules around them.
     for (path, kind, result) in seen.iter() {
         if let Some(what) = wrong(result) {

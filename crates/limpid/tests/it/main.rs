@@ -3,4 +3,5 @@
 mod losses;
 mod paths;
 mod state;
+mod taps;
 mod wrong;
