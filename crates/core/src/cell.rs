@@ -130,6 +130,7 @@ impl Cell {
         let mut state = self.state();
         self.trainable.store(trainable && state.dtype.is_float(), Relaxed);
         state.leaves = [Weak::new(), Weak::new()];
+        crate::exec::capture::invalidate_captures();
     }
 
     /// The name that plans and messages give it.

@@ -46,6 +46,11 @@ pub fn offer(path: &Arc<str>, kind: &Arc<str>, value: Tensor) -> Tensor {
     wanting.fold(value, |value, observer| observer.see(path, kind, &value))
 }
 
+/// Whether somebody looks on.
+pub fn observed() -> bool {
+    OBSERVERS.with_borrow(|observers| !observers.is_empty())
+}
+
 /// Whether somebody wants the value `name` of the running module: where it is not needed otherwise, it is computed for
 /// them only.
 pub fn tap_wanted(name: &str) -> bool {
@@ -85,7 +90,7 @@ impl Tensor {
     #[track_caller]
     pub fn tap(&self, name: &str) -> Tensor {
         let named = self.named(name);
-        if OBSERVERS.with_borrow(Vec::is_empty) {
+        if !observed() {
             return named;
         }
         offer(&path_of(name).into(), &TAP.into(), named)

@@ -38,7 +38,9 @@ impl Mode {
 
     /// Sets it.
     pub fn set(&self, training: bool) {
-        self.0.store(training, Relaxed);
+        if self.0.swap(training, Relaxed) != training {
+            limpid_core::invalidate_captures();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::op::{Arg, source};
 use crate::region::Meta;
 use crate::rng::{rng_state, set_rng_state};
+use crate::seeing;
 use crate::tensor::Tensor;
 
 thread_local! {
@@ -22,11 +23,11 @@ thread_local! {
     static DEFERRED: RefCell<Vec<Tensor>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Rises when something changes that a frozen recording can not see: modes, freezing, taps.
+/// Rises when something changes that a frozen recording can not see: modes, freezing.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Tells captures that what they recorded may not hold any more (a mode, a frozen parameter, a tap): they
-/// record again.
+/// Tells captures that what they recorded may not hold any more (a mode, a frozen parameter): they record
+/// again.
 pub fn invalidate_captures() {
     GENERATION.fetch_add(1, Relaxed);
 }
@@ -107,7 +108,7 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
     }
 
     /// Runs the function on `inputs`: recorded the first two times, replayed from then on. Other shapes or
-    /// types, and what [`invalidate_captures`] reports, begin anew.
+    /// types, and what [`invalidate_captures`] reports, begin anew; while somebody looks on (`Tap`), every run is recorded.
     ///
     /// # Errors
     /// What the function's tensors carry; a difference between the two recordings; a read inside.
@@ -124,11 +125,17 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
             self.stage = Stage::Fresh;
         }
         if let Stage::Frozen(frozen) = &self.stage
+            && !seeing::observed()
             && let Some(outputs) = frozen.replay(inputs)?
         {
             return Ok(outputs);
         }
         let (outputs, recorded) = self.record(inputs, metas, generation)?;
+        if seeing::observed() {
+            // What is seen is seen when it is recorded.
+            self.stage = Stage::Fresh;
+            return Ok(outputs);
+        }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Fresh) {
             Stage::Fresh => Stage::Once(Box::new(recorded)),
             Stage::Once(first) => {

@@ -1,7 +1,7 @@
 //! What taps see: values, gradients, statistics; and what they change.
 
 use limpid::prelude::*;
-use limpid::{loop_over, seeing};
+use limpid::{Capture, loop_over, seeing};
 
 fn f64s(t: &Tensor) -> Vec<f64> {
     t.to_vec::<f64>().unwrap()
@@ -192,4 +192,37 @@ fn named_values_are_seen_replaced_and_computed_on_demand() {
     let scores = Tap::new("scores").replace("scores", |y| y * 2.0).run(&net, || net.forward(&x)).unwrap();
     assert_eq!(f64s(scores.output()), plain.iter().map(|y| 2.0 * y).collect::<Vec<_>>());
     assert_eq!((before, net.runs.load(std::sync::atomic::Ordering::Relaxed)), (1, 1), "only who asks pays");
+}
+
+#[test]
+fn captures_notice_modes_frozen_parameters_and_taps() {
+    let net = Sequential::new().add(Linear::new(2, 4)).add(Dropout::new(0.5)).add(Linear::new(4, 1));
+    let x = Tensor::ones([8, 2]);
+    let mut sgd = SGD::new(&net).lr(0.1);
+    let mut step = Capture::new(|v: &[Tensor]| {
+        let loss = net.forward(&v[0]).square().mean(..);
+        sgd.step(&loss).unwrap();
+        vec![loss]
+    });
+    let weights = || net.state_dict().get("0.weight").unwrap().to_vec::<f32>().unwrap();
+    for _ in 0..4 {
+        step.run(&[&x]).unwrap();
+    }
+    assert!(step.is_frozen());
+    for _ in 0..3 {
+        let before = f64s(&net.forward(&x));
+        let run = || step.run(&[&x]).unwrap().remove(0);
+        let seen = Tap::new("2").gradients().run(&net, run).unwrap();
+        let (y, g) = (f64s(seen.get("2").unwrap()), f64s(seen.gradient("2").unwrap()));
+        assert!(before.len() == 8 && y.iter().zip(&g).all(|(y, g)| (g - y / 4.0).abs() < 1e-6), "{y:?} {g:?}");
+    }
+    net.eval();
+    let plain = f64s(&net.forward(&x).square().mean(..));
+    assert_eq!(f64s(&step.run(&[&x]).unwrap()[0]), plain, "no dropout in evaluation");
+    net.freeze("0.*").unwrap();
+    let frozen = weights();
+    for _ in 0..3 {
+        step.run(&[&x]).unwrap();
+    }
+    assert_eq!(weights(), frozen);
 }
