@@ -4,8 +4,10 @@ pub use crate::data::{Dataset, datasets};
 pub use crate::loss::*;
 pub use crate::nn::*;
 pub use crate::optim::{
-    Adam, AdamW, CosineAnnealingLR, Gradients, Group, LinearLR, LossExt, LrScheduler, Optimizer, SGD, Schedule,
-    SequentialLR, StepLR, StepLoss,
+    ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ChainedScheduler, ConstantLR, CosineAnnealingLR,
+    CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, Gradients, Group, LambdaLR, LinearLR, LossExt, LrScheduler,
+    MultiStepLR, MultiplicativeLR, Muon, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop, ReduceLROnPlateau,
+    Rprop, SGD, SWALR, Schedule, SequentialLR, StepLR, StepLoss,
 };
 pub use crate::train::accuracy;
 pub use crate::{
