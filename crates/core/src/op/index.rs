@@ -65,10 +65,17 @@ pub(crate) fn scatter_vjp(f: ScatterFn, axis: usize, b: &Backward<'_>) -> Grads 
                 elementwise::select(&update_wins, &at(&share), &updates.zeros_like()),
             )
         }
-        // torch's rule as well: g·y/x, which is undefined at zeros.
+        // Of each factor the product of the others: y/x; where a single factor of a place is 0, the product without
+        // it; where several are, 0.
         ScatterFn::Mul => {
             let factors = scatter(ScatterFn::Mul, &base.constant_like(1.0), axis, index, updates);
-            (g * factors, at(&(g * y)) / updates)
+            let (zero, one) = (updates.eq(updates.zeros_like()), updates.constant_like(1.0));
+            let found = elementwise::cast(&zero, updates.dtype());
+            let count = at(&scatter(ScatterFn::Add, &base.zeros_like(), axis, index, &found));
+            let alone = zero.logical_and(&count.eq(&one));
+            let others = scatter(ScatterFn::Mul, base, axis, index, &elementwise::select(&alone, &one, updates));
+            let divided = at(&(g * y)) / elementwise::select(&zero, &one, updates);
+            (g * factors, elementwise::select(&alone, &at(&(g * others)), &divided))
         }
     };
     smallvec![Some(gb), None, Some(gu)]

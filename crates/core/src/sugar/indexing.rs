@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::op::{index, movement, source};
 use crate::shape::Shape;
 use crate::sugar::operators::Value;
+use crate::sugar::shape::as_type;
 use crate::tensor::Tensor;
 
 impl Tensor {
@@ -15,16 +16,26 @@ impl Tensor {
         Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
     }
 
-    /// `len` elements from `start` on along `dim`. Another start finds the same plan.
+    /// `len` elements from `start` on along `dim`; a negative start counts from the end. Another start finds the same
+    /// plan.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// assert_eq!(Tensor::arange(0, 6, 1).narrow(0, -2, 2).to_vec::<i64>()?, [4, 5]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn narrow(&self, dim: isize, start: usize, len: usize) -> Tensor {
+    pub fn narrow(&self, dim: isize, start: impl TryInto<isize>, len: usize) -> Tensor {
         let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("narrow", dim) };
         let size = self.shape()[axis];
-        if start + len > size {
-            let error = Error::new(format!("narrow: {start}..{} of axis {dim} of size {size}", start + len));
+        let start = start.try_into().unwrap_or(isize::MAX);
+        let place = if start < 0 { start.saturating_add_unsigned(size) } else { start };
+        let end = place.checked_add_unsigned(len).filter(|&end| place >= 0 && end <= size as isize);
+        if end.is_none() {
+            let error = Error::new(format!("narrow: {len} elements from {start} on along axis {dim} of size {size}"));
             return Tensor::fail(error, &[self], self.shape().with(axis, len), self.dtype());
         }
-        movement::slice(self, axis, start as i64, 1, len)
+        movement::slice(self, axis, if len == 0 { 0 } else { place as i64 }, 1, len)
     }
 
     /// The elements at `at` along `dim`, which disappears; negative ones count from the end.
@@ -72,12 +83,14 @@ impl Tensor {
         movement::slice(self, axis, start as i64, step as i64, len)
     }
 
-    /// i64 indices in which negative ones have been moved to count from the front.
+    /// i64 indices in which negative ones have been moved to count from the front; those out of range stay as the
+    /// user wrote them.
     #[track_caller]
-    fn normal_index(index: &Tensor, size: usize) -> Tensor {
+    pub(crate) fn normal_index(index: &Tensor, size: usize) -> Tensor {
         let index = index.to_dtype(DType::I64);
         let moved = &index + index.constant_like(size as f64);
-        moved.where_(&index.lt(index.zeros_like()), &index)
+        let zero = index.zeros_like();
+        moved.where_(&index.lt(&zero).logical_and(&moved.ge(&zero)), &index)
     }
 
     /// The slices at `index` (integers, one axis) along `dim`. Negative indices count from the end; one out
@@ -114,7 +127,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn check_index(&self, name: &str, axis: usize, index: &Tensor) -> Option<Tensor> {
+    pub(crate) fn check_index(&self, name: &str, axis: usize, index: &Tensor) -> Option<Tensor> {
         let fits =
             index.rank() == self.rank() && (0..self.rank()).all(|i| i == axis || index.shape()[i] <= self.shape()[i]);
         if fits && !index.dtype().is_float() && index.dtype() != DType::Bool {
@@ -150,7 +163,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn scatter_with(&self, f: ScatterFn, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
+    pub(crate) fn scatter_with(&self, f: ScatterFn, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         let name = index::scatter_name(f);
         let Some(axis) = self.axis(dim) else { return self.bad_axis(name, dim) };
         if index.numel() == 0 && !index.dtype().is_float() {
@@ -184,46 +197,23 @@ impl Tensor {
     }
 
     /// self with `y[index[i][j]][j] = source[i][j]` for `dim` 0: torch.scatter. Of several writes to one
-    /// place the last in row-major order stays.
+    /// place the last in row-major order stays. A number as the source is written at each place.
     #[track_caller]
-    pub fn scatter(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
-        self.scatter_with(ScatterFn::Set, dim, index, source)
+    pub fn scatter(&self, dim: isize, index: &Tensor, source: impl Into<Value>) -> Tensor {
+        match source.into() {
+            Value::Tensor(source) => self.scatter_with(ScatterFn::Set, dim, index, &source),
+            Value::Number(n) => {
+                let number = as_type(n, self.dtype());
+                let source = source::scalar_of(number, self.dtype(), index.shape().clone());
+                self.scatter_with(ScatterFn::Set, dim, index, &source)
+            }
+        }
     }
 
     /// self with `y[index[i][j]][j] += source[i][j]` for `dim` 0, in row-major order: torch.scatter_add.
     #[track_caller]
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
         self.scatter_with(ScatterFn::Add, dim, index, source)
-    }
-
-    /// self with each place combined with the elements of `source` that `index` sends there, in row-major order:
-    /// torch.scatter_reduce with `include_self`. `reduce` is `"sum"`, `"prod"`, `"amax"` or `"amin"`; NaN wins in the
-    /// last two, and equal winners share the gradient. That of `"prod"` is NaN by an element of `source` that is 0.
-    ///
-    /// ```
-    /// use limpid_core::Tensor;
-    /// let (x, index) = (Tensor::from([1.0f32, 2.0]), Tensor::from([0i64, 0, 1]));
-    /// let y = x.scatter_reduce(0, &index, &Tensor::from([3.0f32, 0.5, 5.0]), "amax");
-    /// assert_eq!(y.to_vec::<f32>()?, [3.0, 5.0]);
-    /// # Ok::<(), limpid_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// At the read: another `reduce`; an index that does not fit or is out of range; a source of another type.
-    #[track_caller]
-    pub fn scatter_reduce(&self, dim: isize, index: &Tensor, source: &Tensor, reduce: &str) -> Tensor {
-        let f = match reduce {
-            "sum" => ScatterFn::Add,
-            "prod" => ScatterFn::Mul,
-            "amax" => ScatterFn::Max,
-            "amin" => ScatterFn::Min,
-            _ => {
-                let error = Error::new(format!("scatter_reduce: {reduce:?} is no reduction"));
-                let error = error.help("one of \"sum\", \"prod\", \"amax\", \"amin\"");
-                return Tensor::fail(error, &[self, index, source], self.shape().clone(), self.dtype());
-            }
-        };
-        self.scatter_with(f, dim, index, source)
     }
 
     /// self, and `value` where `mask` holds.
@@ -266,7 +256,7 @@ impl Tensor {
 
     /// The flat indices of what is not 0.
     #[track_caller]
-    fn places(&self, name: &str) -> Result<Tensor, Tensor> {
+    pub(crate) fn places(&self, name: &str) -> Result<Tensor, Tensor> {
         if self.node.symbolic() && self.error().is_none() {
             let error = Error::new(format!("{name}: the size of the result depends on values"))
                 .help("a mask (where_, masked_fill), whose size is known, or doing it outside of the region");

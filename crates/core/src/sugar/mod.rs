@@ -1,11 +1,17 @@
 //! Composed operations: one function each, said in primitives and compounds.
 
 mod creation;
+pub(crate) mod diagonal;
 mod display;
+mod einsum;
+pub(crate) mod getitem;
 mod indexing;
 mod math;
 mod norms;
 pub(crate) mod operators;
 mod order;
+pub(crate) mod products;
+mod rearrange;
 pub(crate) mod reduction;
+mod scatter;
 pub(crate) mod shape;

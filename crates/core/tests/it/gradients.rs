@@ -213,7 +213,7 @@ const TWO: &[(&str, bool, Two)] = &[
     }),
     ("scatter_reduce", true, |a, b| {
         let (index, source) = (Tensor::from([[2i64, 2, 1], [2, 0, 1]]), b.unsqueeze(0).repeat(&[2, 1]) * 1.5);
-        ["sum", "prod", "amax", "amin"].map(|f| a.scatter_reduce(0, &index, &source, f).square()).to_vec()
+        ["sum", "prod", "amax", "amin"].map(|f| a.scatter_reduce(0, &index, &source, f, true).square()).to_vec()
     }),
     ("attention of broadcast batches", false, |a, b| {
         let (q, kv) = (a.reshape([2, 1, 2, 3]), Tensor::stack(&[b, &b.square()], 0));

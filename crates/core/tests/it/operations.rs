@@ -157,7 +157,7 @@ const FILLED: &[(&str, f64, Along, &[DType])] = &[
     (
         "scatter_reduce",
         24.0,
-        |x, d| ["amax", "amin"].map(|f| x.scatter_reduce(d, &(x.index_along(d) % 3), &x.flip(d), f)).to_vec(),
+        |x, d| ["amax", "amin"].map(|f| x.scatter_reduce(d, &(x.index_along(d) % 3), &x.flip(d), f, true)).to_vec(),
         NONE,
     ),
     ("scatter_add", 24.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
@@ -695,9 +695,9 @@ fn scatter_reduce_combines_by_name() -> limpid_core::Result<()> {
     let source = Tensor::from([5i64, -7, 4]);
     let cases = [("sum", [0, -3, 8]), ("prod", [-70, -3, 16]), ("amax", [5, -3, 4]), ("amin", [-7, -3, 4])];
     for (reduce, expected) in cases {
-        assert_eq!(x.scatter_reduce(0, &index, &source, reduce).to_vec::<i64>()?, expected, "{reduce}");
+        assert_eq!(x.scatter_reduce(0, &index, &source, reduce, true).to_vec::<i64>()?, expected, "{reduce}");
     }
-    let error = x.scatter_reduce(0, &index, &source, "max").to_vec::<i64>().unwrap_err();
+    let error = x.scatter_reduce(0, &index, &source, "max", true).to_vec::<i64>().unwrap_err();
     assert_eq!(error.what(), "scatter_reduce: \"max\" is no reduction");
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod fft;
 mod index;
 mod linalg;
+mod products;
 mod reduce;
 mod shape;
 mod special;
@@ -138,8 +139,17 @@ fn one(t: Tensor) -> Result<Vec<Tensor>> {
 }
 
 /// All families of operations with more arguments.
-const TABLES: &[&[(&str, Call)]] =
-    &[CALLS, fft::CALLS, index::CALLS, linalg::CALLS, reduce::CALLS, shape::CALLS, special::CALLS, statistics::CALLS];
+const TABLES: &[&[(&str, Call)]] = &[
+    CALLS,
+    fft::CALLS,
+    index::CALLS,
+    linalg::CALLS,
+    products::CALLS,
+    reduce::CALLS,
+    shape::CALLS,
+    special::CALLS,
+    statistics::CALLS,
+];
 
 /// What runs the cases of `class`, if it is built: torch's function of that name, or of the name before the
 /// variant (`div.floor_rounding`).

@@ -16,6 +16,17 @@ pub const CALLS: &[(&str, Call)] = &[
         let (x, chunks, dim) = (a.required::<Tensor>("input")?, a.required("chunks")?, a.or("dim", 0)?);
         Ok(x.chunk(chunks, dim))
     }),
+    ("column_stack", |a| joined(a, Tensor::column_stack)),
+    ("diag", |a| one(a.required::<Tensor>("input")?.diag(a.or("diagonal", 0)?))),
+    ("diag_embed", |a| {
+        let (x, offset) = (a.required::<Tensor>("input")?, a.or("offset", 0)?);
+        one(x.diag_embed(offset, a.or("dim1", -2)?, a.or("dim2", -1)?))
+    }),
+    ("diagonal", |a| {
+        let (x, offset) = (a.required::<Tensor>("input")?, a.or("offset", 0)?);
+        one(x.diagonal(offset, a.or("dim1", 0)?, a.or("dim2", 1)?))
+    }),
+    ("dstack", |a| joined(a, Tensor::dstack)),
     ("expand", |a| ranked(a, "size", expand)),
     ("flatten", |a| {
         let (x, start, end) = (a.required::<Tensor>("input")?, a.or("start_dim", 0)?, a.or("end_dim", -1)?);
@@ -27,6 +38,7 @@ pub const CALLS: &[(&str, Call)] = &[
         a.no_effect("sparse_grad")?;
         one(x.gather(dim, &index))
     }),
+    ("hstack", |a| joined(a, Tensor::hstack)),
     ("index_select", |a| {
         let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
         one(x.index_select(dim, &a.required("index")?))
@@ -35,6 +47,19 @@ pub const CALLS: &[(&str, Call)] = &[
         let (x, mask) = (a.required::<Tensor>("input")?, a.required("mask")?);
         one(x.masked_fill(&mask, a.required::<limpid::Value>("value")?))
     }),
+    ("meshgrid", |a| {
+        let mut tensors = Vec::new();
+        // One list, or one argument after the other.
+        while a.peek("tensors").is_some() {
+            tensors.extend(a.required::<Vec<Tensor>>("tensors")?);
+        }
+        let indexing: String = a.keywords().or("indexing", "ij".to_owned())?;
+        Ok(Tensor::meshgrid(&tensors.iter().collect::<Vec<_>>(), &indexing))
+    }),
+    ("movedim", |a| {
+        let (x, source) = (a.required::<Tensor>("input")?, a.required::<Vec<isize>>("source")?);
+        one(x.movedim(&source, &a.required::<Vec<isize>>("destination")?))
+    }),
     ("narrow", |a| {
         let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
         // Torch takes a tensor of one element too.
@@ -42,7 +67,6 @@ pub const CALLS: &[(&str, Call)] = &[
             Some(start) if start.get("tensor").is_some() => a.required::<Tensor>("start")?.item_i64().map_err(line)?,
             _ => a.required("start")?,
         };
-        let start = usize::try_from(start).map_err(|_| format!("argument start={start} is not built yet"))?;
         one(x.narrow(dim, start, a.required("length")?))
     }),
     ("nonzero", |a| {
@@ -60,6 +84,13 @@ pub const CALLS: &[(&str, Call)] = &[
         let (x, times) = (a.required::<Tensor>("input")?, a.required::<Vec<usize>>("repeats")?);
         one(x.repeat(&times))
     }),
+    ("repeat_interleave", |a| {
+        let (x, repeats) = (a.required::<Tensor>("input")?, a.required::<limpid::Value>("repeats")?);
+        let dim = a.option("dim")?;
+        // The size of the result, which follows from the repeats.
+        a.keywords().no_effect("output_size")?;
+        one(x.repeat_interleave(repeats, dim))
+    }),
     ("reshape", |a| ranked(a, "shape", |x, shape| Ok(x.reshape_dims(shape)))),
     ("roll", |a| {
         let x = a.required::<Tensor>("input")?;
@@ -70,18 +101,10 @@ pub const CALLS: &[(&str, Call)] = &[
         }
         one(shifts.iter().zip(axes).fold(x, |x, (&shift, dim)| x.roll(shift, dim)))
     }),
-    ("scatter", |a| {
-        let (x, dim, index) = (a.required::<Tensor>("input")?, a.required("dim")?, a.required("index")?);
-        let source = a.required("src")?;
-        match a.option::<String>("reduce")?.as_deref() {
-            None => one(x.scatter(dim, &index, &source)),
-            Some("add") => one(x.scatter_add(dim, &index, &source)),
-            Some(other) => Err(format!("argument reduce={other} is not built yet")),
-        }
-    }),
-    ("scatter_add", |a| {
-        let (x, dim, index) = (a.required::<Tensor>("input")?, a.required("dim")?, a.required("index")?);
-        one(x.scatter_add(dim, &index, &a.required("src")?))
+    ("rot90", |a| {
+        let (x, k) = (a.required::<Tensor>("input")?, a.or("k", 1)?);
+        let (from, towards) = a.or("dims", (0, 1))?;
+        one(x.rot90(k, [from, towards]))
     }),
     ("select", |a| {
         let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
@@ -111,12 +134,20 @@ pub const CALLS: &[(&str, Call)] = &[
         let (tensors, dim) = (a.required::<Vec<Tensor>>("tensors")?, a.or("dim", 0)?);
         one(Tensor::stack(&tensors.iter().collect::<Vec<_>>(), dim))
     }),
+    ("tile", |a| {
+        let x = a.required::<Tensor>("input")?;
+        one(x.tile(&a.required::<Vec<usize>>("dims")?))
+    }),
     ("transpose", |a| {
         let x = a.required::<Tensor>("input")?;
         one(x.transpose(a.required("dim0")?, a.required("dim1")?))
     }),
     ("tril", |a| one(a.required::<Tensor>("input")?.tril(a.or("diagonal", 0)?))),
     ("triu", |a| one(a.required::<Tensor>("input")?.triu(a.or("diagonal", 0)?))),
+    ("unbind", |a| {
+        let x = a.required::<Tensor>("input")?;
+        Ok(x.unbind(a.or("dim", 0)?))
+    }),
     ("unflatten", |a| {
         let (x, dim) = (a.required::<Tensor>("input")?, a.required("dim")?);
         one(x.unflatten(dim, &a.required::<Vec<isize>>("sizes")?))
@@ -127,6 +158,7 @@ pub const CALLS: &[(&str, Call)] = &[
     }),
     ("unsqueeze", |a| one(a.required::<Tensor>("input")?.unsqueeze(a.required("dim")?))),
     ("view", |a| ranked(a, "shape", |x, shape| Ok(x.reshape_dims(shape)))),
+    ("vstack", |a| joined(a, Tensor::vstack)),
     // PyTorch's own cases call it as a method of the tensor that is taken where the condition holds.
     ("where", |a| {
         let (x, condition) = (a.required::<Tensor>("input")?, a.required("condition")?);
@@ -136,6 +168,12 @@ pub const CALLS: &[(&str, Call)] = &[
 
 fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
+}
+
+/// A function of a list of tensors.
+fn joined(a: &mut Args<'_>, f: fn(&[&Tensor]) -> Tensor) -> Result<Vec<Tensor>> {
+    let tensors = a.required::<Vec<Tensor>>("tensors")?;
+    one(f(&tensors.iter().collect::<Vec<_>>()))
 }
 
 /// A function of the input and a list of sizes or axes.
