@@ -53,6 +53,7 @@ pub use rng::{Rng, manual_seed, rng_state, set_rng_state};
 pub use shape::{Axes, Shape};
 pub use show::shown;
 pub use sizes::Sizes;
+pub use sugar::conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use sugar::getitem::{Index, Indices};
 pub use sugar::operators::Value;
 pub use sugar::products::Contracted;

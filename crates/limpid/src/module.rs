@@ -7,6 +7,7 @@ use limpid_core::{Error, Result, Tensor};
 
 use crate::describe::{self, Summary};
 use crate::glob;
+use crate::nn::Uninitialised;
 use crate::param::{Buffer, Parameter};
 use crate::site::{self, Mode, Site};
 use crate::state::{LoadReport, StateDict};
@@ -64,6 +65,12 @@ pub trait Module: Send + Sync {
 
     /// The identity of the module, where it has one.
     fn site(&self) -> Option<&Site> {
+        None
+    }
+
+    /// What a layer says of itself that has no parameters before its first forward pass.
+    #[doc(hidden)]
+    fn uninitialised(&self) -> Option<&dyn Uninitialised> {
         None
     }
 
@@ -296,6 +303,9 @@ macro_rules! transparent {
             }
             fn site(&self) -> Option<&Site> {
                 (**self).site()
+            }
+            fn uninitialised(&self) -> Option<&dyn Uninitialised> {
+                (**self).uninitialised()
             }
         }
         impl<$t: Forward + ?Sized> Forward for $container {

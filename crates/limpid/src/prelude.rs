@@ -14,3 +14,4 @@ pub use crate::{
     Buffer, DType, Forward, Mode, Module, Parameter, Rng, Seen, Shape, Site, Sizes, StateDict, Statistics, Tap, Tensor,
     eval, fallible, forward, gradients, manual_seed, no_grad, tap,
 };
+pub use crate::{ConvOptions, ConvTransposeOptions, Padding};

@@ -124,7 +124,8 @@ impl Site {
 impl Clone for Site {
     /// A clone of a layer may stand elsewhere: it gets a path of its own.
     fn clone(&self) -> Site {
-        Site { made_at: self.made_at, mode: self.mode.clone(), names: RwLock::new(self.names()) }
+        let names = Names { path: self.names().path, kind: None };
+        Site { made_at: self.made_at, mode: self.mode.clone(), names: RwLock::new(names) }
     }
 }
 
@@ -202,6 +203,20 @@ pub(crate) fn name<M: Module + ?Sized>(root: &M) {
         Item::Parameter(p) => label(p.cell(), path, &mut seen),
         Item::Buffer(b) => label(b.cell(), path, &mut seen),
         Item::Module(_) | Item::Mode(_) => {}
+    });
+}
+
+/// Labels the cells of a module that stands at `path`.
+pub(crate) fn label_below<M: Module + ?Sized>(module: &M, path: &str) {
+    let mut seen = std::collections::HashSet::new();
+    walk::walk(module, &mut |below, item| {
+        let mut whole = path.to_owned();
+        walk::push(&mut whole, below);
+        match item {
+            Item::Parameter(p) => label(p.cell(), &whole, &mut seen),
+            Item::Buffer(b) => label(b.cell(), &whole, &mut seen),
+            _ => {}
+        }
     });
 }
 

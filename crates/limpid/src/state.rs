@@ -72,6 +72,12 @@ impl StateDict {
         crate::site::name(module);
         let mut state = StateDict::new();
         walk(module, &mut |path, item| match item {
+            // An incomplete state is an error where it is read or saved.
+            Item::Module(m) => {
+                if let Some(lazy) = m.uninitialised() {
+                    state.insert(below(path, "weight"), Tensor::failed(lazy.error()));
+                }
+            }
             Item::Parameter(p) => state.insert(path, p.snapshot()),
             Item::Buffer(b) if b.persistent() => state.insert(path, b.snapshot()),
             _ => {}
@@ -135,6 +141,13 @@ impl StateDict {
     }
 
     pub(crate) fn load_into<M: Module + ?Sized>(&self, module: &M, strict: bool) -> Result<LoadReport> {
+        walk(module, &mut |path, item| {
+            if let Item::Module(m) = item
+                && let Some(lazy) = m.uninitialised()
+            {
+                lazy.initialise(path, &|name| self.get(&below(path, name)).map(|t| t.shape().clone()));
+            }
+        });
         crate::site::name(module);
         let mut report = LoadReport::default();
         let mut known = std::collections::HashSet::new();
@@ -149,11 +162,14 @@ impl StateDict {
                 Some(t) => writes.push((cell.clone(), t.detach().to_dtype(cell.dtype()))),
             }
         };
+        let mut without = Vec::new();
         walk(module, &mut |path, item| match item {
+            Item::Module(m) if m.uninitialised().is_some() => without.push(below(path, "weight")),
             Item::Parameter(p) => meet(path, p.cell()),
             Item::Buffer(b) if b.persistent() => meet(path, b.cell()),
             _ => {}
         });
+        report.missing.extend(without);
         report.unexpected = self.names().filter(|name| !known.contains(*name)).map(str::to_owned).collect();
         if strict && !report.is_clean() {
             let kind = module.kind();
@@ -202,6 +218,13 @@ impl StateDict {
         }
         Ok(state)
     }
+}
+
+/// The name of what stands below `path`.
+fn below(path: &str, name: &str) -> String {
+    let mut whole = path.to_owned();
+    crate::walk::push(&mut whole, name);
+    whole
 }
 
 /// Our types and a file's.

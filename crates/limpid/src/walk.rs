@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::module::{Module, Visitor};
+use crate::nn::Uninitialised;
 use crate::param::{Buffer, Parameter};
 use crate::site::{Mode, Site};
 
@@ -20,6 +21,7 @@ pub(crate) enum Item<'a> {
 /// need a module around it, and that one again.
 pub(crate) trait Head {
     fn kind(&self) -> &'static str;
+    fn uninitialised(&self) -> Option<&dyn Uninitialised>;
 }
 
 struct Of<'a, M: ?Sized>(&'a M);
@@ -27,6 +29,9 @@ struct Of<'a, M: ?Sized>(&'a M);
 impl<M: Module + ?Sized> Head for Of<'_, M> {
     fn kind(&self) -> &'static str {
         self.0.kind()
+    }
+    fn uninitialised(&self) -> Option<&dyn Uninitialised> {
+        self.0.uninitialised()
     }
 }
 

@@ -161,7 +161,6 @@ impl Compound for Conv {
 impl Conv {
     fn input_gradient(&self, x: &Shape, w: &Tensor, g: &Tensor) -> Tensor {
         let (d, groups) = (self.axes.len(), self.groups);
-        let (c, o) = (x[1] / groups, w.shape()[0] / groups);
         let axes = (0..d)
             .map(|i| {
                 let (a, k, out) = (&self.axes[i], w.shape()[i + 2] as i64, g.shape()[i + 2] as i64);
@@ -172,16 +171,7 @@ impl Conv {
                 ConvAxis { stride: a.input_dilation, lo, hi, dilation: a.dilation, input_dilation: a.stride }
             })
             .collect();
-        let kernel = &w.shape()[2..];
-        let split: Shape = [groups, o, c].into_iter().chain(kernel.iter().copied()).collect();
-        let order: AxisList = [0, 2, 1].into_iter().chain(3..3 + d).collect();
-        let merged: Shape = [groups * c, o].into_iter().chain(kernel.iter().copied()).collect();
-        let mut w = reshape(&permute(&reshape(w, split), order), merged);
-        for i in 0..d {
-            let k = w.shape()[i + 2];
-            w = slice(&w, i + 2, k as i64 - 1, -1, k);
-        }
-        record(Conv { axes, groups }, g, &w)
+        convolve(g, &turned(w, groups), axes, groups)
     }
 
     fn weight_gradient(&self, x: &Tensor, w: &Shape, g: &Tensor) -> Tensor {
@@ -201,12 +191,29 @@ impl Conv {
         let merged: Shape = [c, groups * n].into_iter().chain(spatial.iter().copied()).collect();
         let x = reshape(&permute(&reshape(x, split), order), merged);
         let swap: AxisList = [1, 0].into_iter().chain(2..2 + d).collect();
-        permute(&record(Conv { axes, groups }, &x, &permute(g, swap.clone())), swap)
+        permute(&convolve(&x, &permute(g, swap.clone()), axes, groups), swap)
     }
 }
 
-fn record(conv: Conv, x: &Tensor, w: &Tensor) -> Tensor {
-    call_one(conv, &[x, w])
+/// The weights of the transposed convolution: [O, C/groups, …] as [C, O/groups, …] with each window from its end, or
+/// the other way round.
+#[track_caller]
+pub(crate) fn turned(w: &Tensor, groups: usize) -> Tensor {
+    let (o, c, kernel) = (w.shape()[0] / groups, w.shape()[1], &w.shape()[2..]);
+    let split: Shape = [groups, o, c].into_iter().chain(kernel.iter().copied()).collect();
+    let order: AxisList = [0, 2, 1].into_iter().chain(3..3 + kernel.len()).collect();
+    let merged: Shape = [groups * c, o].into_iter().chain(kernel.iter().copied()).collect();
+    let mut turned = reshape(&permute(&reshape(w, split), order), merged);
+    for (i, &k) in kernel.iter().enumerate() {
+        turned = slice(&turned, i + 2, k as i64 - 1, -1, k);
+    }
+    turned
+}
+
+/// The convolution of x and w that the caller has checked.
+#[track_caller]
+pub(crate) fn convolve(x: &Tensor, w: &Tensor, axes: Vec<ConvAxis>, groups: usize) -> Tensor {
+    call_one(Conv { axes, groups }, &[x, w])
 }
 
 impl Tensor {
@@ -253,6 +260,6 @@ impl Tensor {
                 return fail(format!("the kernel {w} is larger than the padded input {x} on axis {}", i + 2));
             }
         }
-        record(Conv { axes: axes.to_vec(), groups }, self, weight)
+        convolve(self, weight, axes.to_vec(), groups)
     }
 }

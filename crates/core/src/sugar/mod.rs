@@ -1,5 +1,6 @@
 //! Composed operations: one function each, said in primitives and compounds.
 
+pub(crate) mod conv;
 mod creation;
 pub(crate) mod diagonal;
 mod display;
@@ -15,3 +16,4 @@ mod rearrange;
 pub(crate) mod reduction;
 mod scatter;
 pub(crate) mod shape;
+pub(crate) mod windows;

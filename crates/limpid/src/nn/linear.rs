@@ -67,6 +67,12 @@ impl Linear {
         Linear::made(self.sizes, self.bias.is_some(), dtype, self.site, Some(self.draws))
     }
 
+    /// The layer with another number of inputs and parameters of its own.
+    pub(crate) fn resized(&self, within: usize) -> Linear {
+        let (sizes, bias) = ((within, self.sizes.1), self.bias.is_some());
+        Linear::made(sizes, bias, self.weight.dtype(), self.site.clone(), Some(self.draws))
+    }
+
     /// The input's last size.
     pub fn in_features(&self) -> usize {
         self.sizes.0

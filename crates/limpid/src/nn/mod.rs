@@ -2,18 +2,27 @@
 //! position is an argument; the rest are setters.
 
 mod activation;
+mod conv;
+mod conv_transpose;
 mod draws;
 mod dropout;
 mod embedding;
 pub mod init;
+mod lazy;
 mod linear;
 mod norm;
 mod sequential;
 mod shape;
 
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, SiLU, Sigmoid, Softmax, Tanh};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, PaddingMode};
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
+pub use lazy::{
+    Lazy, LazyConv1d, LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d, LazyLayer,
+    LazyLinear, Uninitialised,
+};
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use sequential::Sequential;
@@ -34,4 +43,9 @@ pub(crate) fn failed(error: Error, like: &Tensor, shape: &Shape) -> Tensor {
 /// `True` and `False`, as torch prints them.
 pub(crate) fn python(value: bool) -> &'static str {
     if value { "True" } else { "False" }
+}
+
+/// The name of a layer over `n` spatial axes.
+pub(crate) fn of_dimensions(n: usize, names: [&'static str; 3]) -> &'static str {
+    names[n.clamp(1, 3) - 1]
 }

@@ -5,6 +5,7 @@ use std::ops::Index;
 use limpid_core::Tensor;
 
 use crate::module::{Forward, Module, Visitor};
+use crate::nn::Uninitialised;
 use crate::site::{Scope, Site};
 
 /// Modules one after the other: each takes the result of the one before.
@@ -43,6 +44,9 @@ impl Module for Item {
     }
     fn site(&self) -> Option<&Site> {
         Some(self.module.site().unwrap_or(&self.site))
+    }
+    fn uninitialised(&self) -> Option<&dyn Uninitialised> {
+        self.module.uninitialised()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What modules and losses promise: paths, messages, names, state, slopes at the edges.
 
+mod lazy;
 mod losses;
 mod paths;
 mod state;

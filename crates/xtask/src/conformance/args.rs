@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use limpid::{DType, Error, Tensor, Value};
+use limpid::{DType, Error, Padding, Sizes, Tensor, Value};
 use serde_json::{Map, Value as Json};
 
 /// Tensors by the name that the JSON gives them.
@@ -178,6 +178,22 @@ impl Read for isize {
 impl Read for usize {
     fn read(json: &Json, _tensors: &Tensors) -> Option<usize> {
         json.as_u64()?.try_into().ok()
+    }
+}
+
+impl Read for Sizes {
+    fn read(json: &Json, tensors: &Tensors) -> Option<Sizes> {
+        Vec::<usize>::read(json, tensors).map(Sizes::from)
+    }
+}
+
+impl Read for Padding {
+    fn read(json: &Json, tensors: &Tensors) -> Option<Padding> {
+        match json.as_str() {
+            Some("same") => Some(Padding::Same),
+            Some("valid") => Some(Padding::Valid),
+            _ => Sizes::read(json, tensors).map(Padding::Sizes),
+        }
     }
 }
 

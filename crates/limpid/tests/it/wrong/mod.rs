@@ -1,6 +1,7 @@
 //! Wrong arguments: each fails at the first read with a message that says what is wrong, at the line of the call, and
 //! never with a panic. One table, a file for each family.
 
+mod conv;
 mod linear;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ pub const fn wrong(name: &'static str, call: fn() -> Result<Tensor>, says: &'sta
     Wrong { name, call, says }
 }
 
-const FAMILIES: &[(&str, &[Wrong])] = &[("linear.rs", linear::WRONG)];
+const FAMILIES: &[(&str, &[Wrong])] = &[("conv.rs", conv::WRONG), ("linear.rs", linear::WRONG)];
 
 /// Why this row does not hold, if so.
 fn problem(file: &str, row: &Wrong) -> Option<String> {
