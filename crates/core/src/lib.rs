@@ -37,6 +37,7 @@ pub mod testing;
 
 pub use cell::{Assignment, Cell, assign_all};
 pub use compound::attention::AttentionOptions;
+pub use compound::batch_norm::NormOptions;
 pub use compound::conv::ConvAxis;
 pub use config::{Config, config, cpu, set_isa, set_threads};
 pub use error::{Error, Result};

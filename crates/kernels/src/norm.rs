@@ -1,4 +1,4 @@
-//! Layer normalisation of contiguous rows, and its gradients.
+//! Normalisation of contiguous rows (layer norm, RMS norm), and its gradients.
 
 use std::borrow::Cow;
 
@@ -17,8 +17,20 @@ const PARTS: usize = 64;
 /// Rows whose share in the weights' gradients is summed before it is added to the rest.
 const SUBTOTAL: usize = 32;
 
+/// Which rows are normalised, and around what.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Number of rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub cols: usize,
+    /// Whether the mean is taken off: a layer norm. If not, 0 stands for it: an RMS norm.
+    pub centred: bool,
+}
+
 /// `out[r, c] = (x[r, c] - mean[r])·rstd[r]·weight[c] + bias[c]` with the row's mean and
-/// `rstd = 1/√(variance + eps)`, the variance divided by `cols` (as `torch.nn.functional.layer_norm`).
+/// `rstd = 1/√(variance + eps)`, the variance divided by `cols` (as `torch.nn.functional.layer_norm`, and `rms_norm`
+/// where the mean is 0).
 ///
 /// `src` and `out` are contiguous `[rows, cols]` and `weight`, `bias` `[cols]`, of one float type (no weight:
 /// 1, no bias: 0). `mean` and `rstd` are `[rows]`, f64 for f64, else f32. f16 and bf16 are computed in f32 and
@@ -26,10 +38,9 @@ const SUBTOTAL: usize = 32;
 ///
 /// # Panics
 /// When lengths or types do not fit each other, or the type is not a float.
-pub fn layer_norm(
+pub fn row_norm(
     cpu: &Cpu,
-    rows: usize,
-    cols: usize,
+    Rows { rows, cols, centred }: Rows,
     eps: f64,
     src: Slice,
     weight: Option<Slice>,
@@ -45,21 +56,21 @@ pub fn layer_norm(
     }
     if src.dtype() == DType::F64 {
         let (weight, bias) = (weight.map(|w| w.get::<f64>()), bias.map(|b| b.get()));
-        let norm = Norm { cols, weight: full(weight, cols, 1.0), bias: full(bias, cols, 0.0) };
+        let norm = Norm { cols, centred, weight: full(weight, cols, 1.0), bias: full(bias, cols, 0.0) };
         return norm.forward(cpu, eps, src.get(), out.get(), mean.get(), rstd.get());
     }
     let (weight, bias) = (weight.map(|w| Floats::new(cpu, w)), bias.map(|b| Floats::new(cpu, b)));
     let weight = full(weight.as_ref().map(|w| w.get()), cols, 1.0);
     let bias = full(bias.as_ref().map(|b| b.get()), cols, 0.0);
     let (x, mut y) = (Floats::new(cpu, src), FloatsMut::new(out));
-    Norm { cols, weight, bias }.forward(cpu, eps, x.get(), y.get(), mean.get::<f32>(), rstd.get());
+    Norm { cols, centred, weight, bias }.forward(cpu, eps, x.get(), y.get(), mean.get::<f32>(), rstd.get());
     y.finish(cpu);
 }
 
-/// The gradients of [`layer_norm`] from the gradient `g` of its result. With x̂ = (x - mean)·rstd and
+/// The gradients of [`row_norm`] from the gradient `g` of its result. With x̂ = (x - mean)·rstd and
 /// h = g·weight:
 ///
-/// - `dx = rstd·(h - mean of h - x̂·mean of h·x̂)`, means over the row;
+/// - `dx = rstd·(h - mean of h - x̂·mean of h·x̂)`, means over the row, that of h only where rows are centred;
 /// - `dw[c] = Σ g[·, c]·x̂[·, c]` and `db[c] = Σ g[·, c]`, sums over the rows, where asked for.
 ///
 /// Shapes and types are those of the forward pass: `x`, `g`, `dx` `[rows, cols]`; `weight`, `dw`, `db` `[cols]`;
@@ -67,10 +78,9 @@ pub fn layer_norm(
 ///
 /// # Panics
 /// When lengths or types do not fit each other, or the type is not a float.
-pub fn layer_norm_grad(
+pub fn row_norm_grad(
     cpu: &Cpu,
-    rows: usize,
-    cols: usize,
+    Rows { rows, cols, centred }: Rows,
     x: Slice,
     weight: Option<Slice>,
     mean: Slice,
@@ -88,14 +98,14 @@ pub fn layer_norm_grad(
         let weight = full(weight.map(|w| w.get()), cols, 1.0);
         let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
         let (dw, db) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
-        return Norm { cols, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get::<f64>(), dw, db);
+        return Norm { cols, centred, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get::<f64>(), dw, db);
     }
     let (x, g, weight) = (Floats::new(cpu, x), Floats::new(cpu, g), weight.map(|w| Floats::new(cpu, w)));
     let weight = full(weight.as_ref().map(|w| w.get()), cols, 1.0);
     let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
     let (mut dx, mut dw, mut db) = (FloatsMut::new(dx), dw.map(FloatsMut::new), db.map(FloatsMut::new));
     let (dw_sums, db_sums) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
-    Norm { cols, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get(), dw_sums, db_sums);
+    Norm { cols, centred, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get(), dw_sums, db_sums);
     for out in [Some(dx), dw, db].into_iter().flatten() {
         out.finish(cpu);
     }
@@ -109,6 +119,7 @@ fn full<T: Real>(values: Option<&[T]>, cols: usize, default: f64) -> Cow<'_, [T]
 /// What all rows share. Without a weight or a bias they are filled in: they stay in the first cache.
 struct Norm<'a, T: Real> {
     cols: usize,
+    centred: bool,
     weight: Cow<'a, [T]>,
     bias: Cow<'a, [T]>,
 }
@@ -192,7 +203,7 @@ impl<T: Real> Job for Forward<'_, T> {
         for (r, (mean, rstd)) in self.mean.iter_mut().zip(self.rstd).enumerate() {
             let x = &self.x[r * cols..][..cols];
             let out = &mut self.out[r * cols..][..cols];
-            let m = T::from_f64(sum(x, |x| x) / n);
+            let m = T::from_f64(if self.norm.centred { sum(x, |x| x) / n } else { 0.0 });
             let variance = sum(x, |x| (x - m) * (x - m)) / n;
             let scale = T::from_f64(1.0 / (variance + self.eps).sqrt());
             for c in 0..cols {
@@ -229,7 +240,7 @@ impl<T: Real> Job for Backward<'_, T> {
             let (x, g) = (&saved.x[r * cols..][..cols], &saved.g[r * cols..][..cols]);
             let (mean, rstd, dx) = (saved.mean[r], saved.rstd[r], &mut dx[r * cols..][..cols]);
             normalise(x, g, weight, mean, rstd, dx, h);
-            let sum_h = T::from_f64(sum(h, |h| h) / n);
+            let sum_h = T::from_f64(if norm.centred { sum(h, |h| h) / n } else { 0.0 });
             let sum_hx = T::from_f64(sum2(h, dx, |h, x| h * x) / n);
             add_products::<T, A>(g, dx, dw_part);
             add(g, db_part);

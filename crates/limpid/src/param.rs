@@ -92,6 +92,12 @@ macro_rules! leaf {
             }
         }
 
+        impl From<&$name> for Arc<Cell> {
+            fn from(leaf: &$name) -> Arc<Cell> {
+                leaf.cell.clone()
+            }
+        }
+
         impl From<&$name> for Value {
             #[track_caller]
             fn from(leaf: &$name) -> Value {

@@ -1,7 +1,9 @@
-//! Layer normalisation (Ba, Kiros, Hinton 2016).
+//! Normalisation of rows: layer normalisation (Ba, Kiros, Hinton 2016), and by the root mean square (Zhang, Sennrich
+//! 2019).
 
-use limpid_kernels::{DType, norm};
-use smallvec::smallvec;
+use limpid_kernels::DType;
+use limpid_kernels::norm::{self, Rows};
+use smallvec::{SmallVec, smallvec};
 
 use crate::compound::softmax::wide;
 use crate::compound::{Compound, Fault, Io, call_many, result};
@@ -12,22 +14,25 @@ use crate::region::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Over the last axis: y = (x − mean)·rstd·weight + bias, rstd = 1/√(var + eps), var biased. Results: y,
-/// mean, rstd (one a row; f32 for the halves). Inputs: x [rows, cols], then weight and bias where `affine`.
+/// Over the last axis: y = (x − mean)·rstd·weight + bias, rstd = 1/√(var + eps), var biased. Where it is not `centred`,
+/// 0 stands for the mean. Results: y, mean, rstd (one a row; f32 for the halves). Inputs: x [rows, cols], then weight
+/// and bias where there are such.
 #[derive(Debug)]
-struct LayerNorm {
+struct RowNorm {
+    centred: bool,
     eps: f64,
     weight: bool,
     bias: bool,
 }
 
-fn statistic_type(dtype: DType) -> DType {
+/// The type of means and deviations of values of `dtype`.
+pub(crate) fn statistic_type(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
-impl Compound for LayerNorm {
+impl Compound for RowNorm {
     fn name(&self) -> &'static str {
-        "layer_norm"
+        if self.centred { "layer_norm" } else { "rms_norm" }
     }
 
     fn key(&self, key: &mut Vec<u64>) {
@@ -47,7 +52,8 @@ impl Compound for LayerNorm {
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let x = wide(&inputs[0]);
         let mean = x.mean_keepdim(-1);
-        let centred = &x - &mean;
+        let mean = if self.centred { mean } else { mean.zeros_like() };
+        let centred = if self.centred { &x - &mean } else { x };
         let variance = (&centred * &centred).mean_keepdim(-1);
         let rstd = variance.constant_like(1.0) / (&variance + variance.constant_like(self.eps)).sqrt();
         let mut y = centred * &rstd;
@@ -71,7 +77,7 @@ impl Compound for LayerNorm {
         if self.weight {
             inputs.push(&b.inputs[1]);
         }
-        let found = call_many(LayerNormGrad { weight: self.weight }, &inputs);
+        let found = call_many(RowNormGrad { centred: self.centred, weight: self.weight }, &inputs);
         let like = |t: &Tensor, i: usize| reshape(t, b.inputs[i].shape().clone());
         let mut grads: Grads = smallvec![Some(found[0].clone())];
         if self.weight {
@@ -98,20 +104,22 @@ impl Compound for LayerNorm {
         let bias = self.bias.then(|| rest.next()).flatten();
         let [out, mean, rstd] = &mut io.outputs[..] else { unreachable!("three results") };
         let (out, mean, rstd) = (out.reborrow(), mean.reborrow(), rstd.reborrow());
-        norm::layer_norm(io.cpu, rows, cols, self.eps, io.inputs[0], weight, bias, out, mean, rstd);
+        let by = Rows { rows, cols, centred: self.centred };
+        norm::row_norm(io.cpu, by, self.eps, io.inputs[0], weight, bias, out, mean, rstd);
         Ok(())
     }
 }
 
-/// The gradients of [`LayerNorm`] by x, weight and bias, from x, mean, rstd, g and the weight.
+/// The gradients of [`RowNorm`] by x, weight and bias, from x, mean, rstd, g and the weight.
 #[derive(Debug)]
-struct LayerNormGrad {
+struct RowNormGrad {
+    centred: bool,
     weight: bool,
 }
 
-impl Compound for LayerNormGrad {
+impl Compound for RowNormGrad {
     fn name(&self) -> &'static str {
-        "layer_norm_grad"
+        if self.centred { "layer_norm_grad" } else { "rms_norm_grad" }
     }
 
     fn key(&self, key: &mut Vec<u64>) {
@@ -129,12 +137,13 @@ impl Compound for LayerNormGrad {
     }
 
     /// With x̂ = (x − mean)·rstd and h = g·weight: dx = rstd·(h − mean(h) − x̂·mean(h·x̂)), dweight = Σ g·x̂,
-    /// dbias = Σ g.
+    /// dbias = Σ g. Without centring there is no mean(h).
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let (x, mean, rstd, g) = (wide(&inputs[0]), &inputs[1], &inputs[2], wide(&inputs[3]));
-        let normal = (x - mean) * rstd;
+        let normal = if self.centred { (x - mean) * rstd } else { x * rstd };
         let h = if self.weight { &g * wide(&inputs[4]) } else { g.clone() };
-        let dx = rstd * (&h - h.mean_keepdim(-1) - &normal * (&h * &normal).mean_keepdim(-1));
+        let centred = if self.centred { &h - h.mean_keepdim(-1) } else { h.clone() };
+        let dx = rstd * (centred - &normal * (&h * &normal).mean_keepdim(-1));
         let dtype = inputs[0].dtype();
         let results = [dx, (&g * &normal).sum_keepdim(0), g.sum_keepdim(0)];
         results.into_iter().map(|t| t.to_dtype(dtype)).collect()
@@ -149,10 +158,9 @@ impl Compound for LayerNormGrad {
         let weight = self.weight.then(|| io.inputs[4]);
         let [dx, dw, db] = &mut io.outputs[..] else { unreachable!("three results") };
         let (dx, dw, db) = (dx.reborrow(), Some(dw.reborrow()), Some(db.reborrow()));
-        norm::layer_norm_grad(
+        norm::row_norm_grad(
             io.cpu,
-            rows,
-            cols,
+            Rows { rows, cols, centred: self.centred },
             io.inputs[0],
             weight,
             io.inputs[1],
@@ -164,6 +172,46 @@ impl Compound for LayerNormGrad {
         );
         Ok(())
     }
+}
+
+/// [`RowNorm`] of the last axes, whose sizes are `normalized`.
+#[track_caller]
+fn normalised(
+    x: &Tensor,
+    centred: bool,
+    normalized: &Shape,
+    weight: Option<&Tensor>,
+    bias: Option<&Tensor>,
+    eps: f64,
+) -> Tensor {
+    let name = if centred { "layer_norm" } else { "rms_norm" };
+    let inputs: SmallVec<[&Tensor; 3]> = std::iter::once(x).chain(weight).chain(bias).collect();
+    if let Some(error) = refusal(name, x, &inputs[1..], normalized) {
+        return Tensor::fail(error, &inputs, x.shape().clone(), x.dtype());
+    }
+    let cols = normalized.elements();
+    let rows = x.shape()[..x.rank() - normalized.rank()].iter().product::<usize>();
+    let mut all: SmallVec<[Tensor; 3]> = smallvec![reshape(x, Shape::from([rows, cols]))];
+    for t in &inputs[1..] {
+        all.push(reshape(t, Shape::from([cols])));
+    }
+    let compound = RowNorm { centred, eps, weight: weight.is_some(), bias: bias.is_some() };
+    let all: SmallVec<[&Tensor; 3]> = all.iter().collect();
+    reshape(&call_many(compound, &all)[0], x.shape().clone())
+}
+
+/// Why `x` can not be normalised over the last axes with these factors.
+fn refusal(name: &str, x: &Tensor, affine: &[&Tensor], normalized: &Shape) -> Option<Error> {
+    if !x.dtype().is_float() {
+        return Some(Error::new(format!("{name}: the input is {}, not a float", x.dtype())));
+    }
+    if normalized.rank() == 0 || !x.shape().ends_with(normalized) {
+        return Some(Error::new(format!("{name}: the last axes of {} are not {normalized}", x.shape())));
+    }
+    let t = affine.iter().find(|t| *t.shape() != *normalized || t.dtype() != x.dtype())?;
+    let (dtype, theirs) = (x.dtype(), t.dtype());
+    let what = format!("{name}: weight and bias must be {dtype} {normalized}, one is {theirs} {}", t.shape());
+    Some(Error::new(what))
 }
 
 impl Tensor {
@@ -184,30 +232,21 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Tensor {
-        let at = std::panic::Location::caller();
-        let normalized: Shape = normalized_shape.into();
-        let inputs: Vec<&Tensor> = std::iter::once(self).chain(weight).chain(bias).collect();
-        let fail = |what: String| Tensor::fail_at(at, Error::new(what), &inputs, self.shape().clone(), self.dtype());
-        if normalized.rank() == 0 || !self.shape().ends_with(&normalized) {
-            return fail(format!("layer_norm: the last axes of {} are not {normalized}", self.shape()));
-        }
-        if let Some(t) = inputs[1..].iter().find(|t| *t.shape() != normalized || t.dtype() != self.dtype()) {
-            return fail(format!(
-                "layer_norm: weight and bias must be {} {normalized}, one is {} {}",
-                self.dtype(),
-                t.dtype(),
-                t.shape()
-            ));
-        }
-        if !self.dtype().is_float() {
-            return fail(format!("layer_norm: the input is {}, not a float", self.dtype()));
-        }
-        let cols = normalized.elements();
-        let rows = self.shape()[..self.rank() - normalized.rank()].iter().product::<usize>();
-        let x = reshape(self, Shape::from([rows, cols]));
-        let flat: Vec<Tensor> = inputs[1..].iter().map(|t| reshape(t, Shape::from([cols]))).collect();
-        let all: Vec<&Tensor> = std::iter::once(&x).chain(&flat).collect();
-        let compound = LayerNorm { eps, weight: weight.is_some(), bias: bias.is_some() };
-        reshape(&call_many(compound, &all)[0], self.shape().clone())
+        normalised(self, true, &normalized_shape.into(), weight, bias, eps)
+    }
+
+    /// x / √(mean of x² + eps) · weight over the last axes, whose sizes are `normalized_shape`. Without `eps`, the
+    /// distance from 1 to the next number of the type in which it is computed. Torch's `nn.functional.rms_norm`.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let y = Tensor::from([[3.0f64, 4.0]]).rms_norm([2], None, Some(0.0));
+    /// assert_eq!(y.to_vec::<f64>()?, [3.0 / 12.5f64.sqrt(), 4.0 / 12.5f64.sqrt()]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn rms_norm(&self, normalized_shape: impl Into<Shape>, weight: Option<&Tensor>, eps: Option<f64>) -> Tensor {
+        let least = if self.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        normalised(self, false, &normalized_shape.into(), weight, None, eps.unwrap_or(least))
     }
 }

@@ -8,6 +8,7 @@ mod einsum;
 pub(crate) mod getitem;
 mod indexing;
 mod math;
+mod normalize;
 mod norms;
 pub(crate) mod operators;
 mod order;

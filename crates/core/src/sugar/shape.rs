@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 
 impl Tensor {
     #[track_caller]
-    fn refuse(&self, what: String) -> Tensor {
+    pub(crate) fn refuse(&self, what: String) -> Tensor {
         Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
     }
 

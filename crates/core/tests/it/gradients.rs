@@ -1,6 +1,8 @@
 //! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
 
-use limpid_core::{AttentionOptions, ConvAxis, DType, Result, Shape, Tensor, eval, gradients, testing};
+use limpid_core::{
+    AttentionOptions, Cell, ConvAxis, DType, NormOptions, Result, Shape, Tensor, eval, gradients, testing,
+};
 
 use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
 
@@ -364,6 +366,38 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("linear", &[&[2, 2, 3], &[4, 3], &[4]], Box::new(|x| vec![x[0].linear(&x[1], Some(&x[2]))]));
     add("linear without bias", &[&[3], &[2, 3]], Box::new(|x| vec![x[0].linear(&x[1], None)]));
     add("layer_norm", &[&[3, 4], &[4], &[4]], Box::new(|x| vec![x[0].layer_norm([4], Some(&x[1]), Some(&x[2]), 1e-3)]));
+    add("rms_norm", &[&[3, 4], &[4]], Box::new(|x| vec![x[0].rms_norm([4], Some(&x[1]), Some(1e-3))]));
+    add("rms_norm, plain", &[&[2, 3, 2]], Box::new(|x| vec![x[0].rms_norm([3, 2], None, None)]));
+    let affine = |x: &[Tensor]| NormOptions::new().weight(&x[1]).bias(&x[2]);
+    add(
+        "batch_norm",
+        &[&[3, 2, 2], &[2], &[2]],
+        Box::new(move |x| {
+            vec![x[0].batch_norm(true, &affine(x)), x[0].batch_norm(true, &NormOptions::new().weight(&x[1]))]
+        }),
+    );
+    add("batch_norm, plain", &[&[4, 3]], Box::new(|x| vec![x[0].batch_norm(true, &NormOptions::new())]));
+    let running = move |x: &[Tensor]| {
+        let cell = |v: [f64; 2]| Cell::new(&Tensor::from(v).to_dtype(x[0].dtype()), false);
+        affine(x).running_mean(cell([0.3, -0.2])).running_var(cell([0.5, 2.0]))
+    };
+    add(
+        "batch_norm by running statistics",
+        &[&[3, 2, 2], &[2], &[2]],
+        Box::new(move |x| vec![x[0].batch_norm(false, &running(x))]),
+    );
+    add(
+        "instance_norm",
+        &[&[2, 2, 3], &[2], &[2]],
+        Box::new(move |x| vec![x[0].instance_norm(true, &affine(x)), x[0].instance_norm(true, &running(x))]),
+    );
+    add(
+        "group_norm",
+        &[&[2, 4, 2], &[4], &[4]],
+        Box::new(|x| vec![x[0].group_norm(2, Some(&x[1]), Some(&x[2]), 1e-3), x[0].group_norm(1, None, None, 1e-3)]),
+    );
+    add("local_response_norm", &[&[2, 4, 2]], Box::new(|x| vec![x[0].local_response_norm(3, 0.5, 0.75, 1.0)]));
+    add("normalize", &[&[2, 4]], Box::new(|x| vec![x[0].normalize(2.0, 1, 1e-12), x[0].normalize(3.0, 0, 1e-12)]));
     add("layer_norm, plain", &[&[2, 3, 2]], Box::new(|x| vec![x[0].layer_norm([3, 2], None, None, 1e-3)]));
     add("cross_entropy", &[&[4, 3]], Box::new(|x| vec![x[0].cross_entropy_rows(&Tensor::from([2i64, 0, 7, 1]), 7)]));
     add(

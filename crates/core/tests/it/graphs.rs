@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use limpid_core::{
-    AttentionOptions, Cell, ConvAxis, DType, Shape, Tensor, branch, call, gradients, loop_over, loop_times, manual_seed,
+    AttentionOptions, Cell, ConvAxis, DType, NormOptions, Shape, Tensor, branch, call, gradients, loop_over,
+    loop_times, manual_seed,
 };
 
 use crate::support::{Dice, Layout, laid_out, nonzero, random};
@@ -221,13 +222,13 @@ impl Maker {
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..22 => self.unary(),
-            22..38 => self.binary(),
-            38..55 => self.movement(),
-            55..64 => self.reduction(),
-            64..70 => self.index(),
-            70..74 => self.product(),
-            74..84 => self.compound(),
+            0..18 => self.unary(),
+            18..33 => self.binary(),
+            33..49 => self.movement(),
+            49..57 => self.reduction(),
+            57..63 => self.index(),
+            63..67 => self.product(),
+            67..84 => self.compound(),
             84..88 => self.region(),
             88..94 => self.integer(),
             94..97 => self.mark(),
@@ -490,7 +491,7 @@ impl Maker {
 
     fn compound(&mut self) {
         let dtype = self.dtype;
-        match self.dice.below(11) {
+        match self.dice.below(15) {
             0 | 1 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0);
                 let axis = self.axis(&x);
@@ -510,12 +511,16 @@ impl Maker {
                 let n = k as f64;
                 self.derive(y, n * x.mag * 0.5 + b.mag, &[&x], n * 0.5, 3.0, false);
             }
-            4 => {
+            4 | 10 | 11 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0 && v.t.numel() > 0);
                 let k = x.t.size(-1);
                 let (w, b) = (self.leaf_of(dtype, &Shape::from([k])), self.leaf_of(dtype, &Shape::from([k])));
                 let affine = self.dice.chance(60);
-                let y = x.t.layer_norm([k], affine.then_some(&w.t), affine.then_some(&b.t), 1e-2);
+                let y = if self.dice.chance(50) {
+                    x.t.layer_norm([k], affine.then_some(&w.t), affine.then_some(&b.t), 1e-2)
+                } else {
+                    x.t.rms_norm([k], affine.then_some(&w.t), Some(1e-2))
+                };
                 let n = (k as f64).sqrt();
                 // 1/√eps is the steepest that it can be.
                 self.derive(y, 4.0 * n + 4.0, &[&x], 400.0, 20.0 * (1.0 + x.mag), false);
@@ -570,6 +575,18 @@ impl Maker {
                 let x = self.take(dtype, |v| v.exact && v.t.numel() > 1);
                 let y = x.t.statistics(self.dice.below(5));
                 self.derive(y, x.mag.max(x.t.numel() as f64), &[&x], 0.0, 0.0, false);
+            }
+            12 => {
+                let x = self.take(dtype, |v| v.t.rank() > 1 && v.t.numel() > v.t.size(1));
+                let c = x.t.size(1);
+                let mut options = NormOptions::new().eps(1e-2);
+                if self.dice.chance(60) {
+                    let [w, b] = [(); 2].map(|()| self.leaf_of(dtype, &Shape::from([c])));
+                    options = options.weight(&w.t).bias(&b.t);
+                }
+                let n = ((x.t.numel() / c) as f64).sqrt();
+                let y = x.t.batch_norm(true, &options);
+                self.derive(y, 4.0 * n + 4.0, &[&x], 400.0, 20.0 * (1.0 + x.mag), false);
             }
             _ => {
                 let (b, t, s, d) =

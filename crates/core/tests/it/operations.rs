@@ -1,7 +1,7 @@
 //! Every operation in every type that it takes, over sizes and layouts: the plan says what the interpreter
 //! says.
 
-use limpid_core::{AttentionOptions, ConvAxis, DType, Number, Rng, Shape, Tensor, manual_seed};
+use limpid_core::{AttentionOptions, ConvAxis, DType, NormOptions, Number, Rng, Shape, Tensor, manual_seed};
 
 use crate::support::{Dice, FLOATS, LAYOUTS, Layout, TYPES, agree, floats, laid_out, leaf, nonzero, random, seed};
 
@@ -412,6 +412,11 @@ fn compounds_in_every_float_type() {
                 x.layer_norm([8], Some(&w), None, 1e-5),
             ];
             row("layer_norm", 4.0, &norms);
+            row("rms_norm", 4.0, &[x.rms_norm([8], Some(&w), None), x.rms_norm([3, 8], None, Some(1e-3))]);
+            let (w, b) = (make(&[3]), make(&[3]));
+            let options = NormOptions::new().weight(&w).bias(&b);
+            row("batch_norm", 4.0, &[x.batch_norm(true, &options), x.batch_norm(true, &NormOptions::new())]);
+            row("group_norm", 8.0, &[x.group_norm(3, Some(&w), Some(&b), 1e-5), x.instance_norm(true, &options)]);
             let logits = make(&[5, 7]);
             let target = Tensor::from([0i64, 6, -100, 3, 2]);
             row("cross_entropy", 1.0, &[logits.cross_entropy_rows(&target, -100)]);

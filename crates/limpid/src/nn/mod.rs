@@ -2,6 +2,7 @@
 //! position is an argument; the rest are setters.
 
 mod activation;
+mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod draws;
@@ -15,6 +16,9 @@ mod sequential;
 mod shape;
 
 pub use activation::{GELU, LeakyReLU, LogSoftmax, ReLU, SiLU, Sigmoid, Softmax, Tanh};
+pub use batch_norm::{
+    BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
+};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, PaddingMode};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::Dropout;
@@ -24,7 +28,7 @@ pub use lazy::{
     LazyLinear, Uninitialised,
 };
 pub use linear::Linear;
-pub use norm::LayerNorm;
+pub use norm::{CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm};
 pub use sequential::Sequential;
 pub use shape::{Flatten, Identity};
 
@@ -48,4 +52,16 @@ pub(crate) fn python(value: bool) -> &'static str {
 /// The name of a layer over `n` spatial axes.
 pub(crate) fn of_dimensions(n: usize, names: [&'static str; 3]) -> &'static str {
     names[n.clamp(1, 3) - 1]
+}
+
+/// 0.00001 as python writes it: 1e-05.
+pub(crate) fn exponent(x: f64) -> String {
+    if x == 0.0 || x.abs() >= 1e-4 {
+        return format!("{x:?}");
+    }
+    let text = format!("{x:e}");
+    match text.split_once("e-") {
+        Some((digits, power)) if power.len() == 1 => format!("{digits}e-0{power}"),
+        _ => text,
+    }
 }

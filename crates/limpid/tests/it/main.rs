@@ -2,6 +2,7 @@
 
 mod lazy;
 mod losses;
+mod norms;
 mod paths;
 mod state;
 mod taps;

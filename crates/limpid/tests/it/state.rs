@@ -11,7 +11,7 @@ fn it_prints_as_torch_does() {
     let expected = "Sequential(\n  (0): Linear(in_features=2, out_features=3, bias=True)\n  (1): ReLU()\n  \
                     (2): Dropout(p=0.5, inplace=False)\n  (3): Linear(in_features=3, out_features=1, bias=False)\n)";
     assert_eq!(model().to_string(), expected);
-    assert_eq!(LayerNorm::new(8).describe(), "LayerNorm((8,), eps=1e-05, elementwise_affine=True)");
+    assert_eq!(LayerNorm::new(8).describe(), "LayerNorm((8,), eps=1e-05, elementwise_affine=True, bias=True)");
     assert_eq!(Embedding::new(10, 3).padding_idx(-1).describe(), "Embedding(10, 3, padding_idx=9)");
 }
 

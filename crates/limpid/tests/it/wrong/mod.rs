@@ -3,6 +3,7 @@
 
 mod conv;
 mod linear;
+mod norm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -21,7 +22,8 @@ pub const fn wrong(name: &'static str, call: fn() -> Result<Tensor>, says: &'sta
     Wrong { name, call, says }
 }
 
-const FAMILIES: &[(&str, &[Wrong])] = &[("conv.rs", conv::WRONG), ("linear.rs", linear::WRONG)];
+const FAMILIES: &[(&str, &[Wrong])] =
+    &[("conv.rs", conv::WRONG), ("linear.rs", linear::WRONG), ("norm.rs", norm::WRONG)];
 
 /// Why this row does not hold, if so.
 fn problem(file: &str, row: &Wrong) -> Option<String> {
