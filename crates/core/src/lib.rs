@@ -39,6 +39,7 @@ pub use cell::{Assignment, Cell, assign_all};
 pub use compound::attention::AttentionOptions;
 pub use compound::batch_norm::NormOptions;
 pub use compound::conv::ConvAxis;
+pub use compound::recurrent::{Recurred, Recurrence, RecurrentCell};
 pub use config::{Config, config, cpu, set_isa, set_threads};
 pub use error::{Error, Result};
 pub use exec::cache::{cached_plans, force_collisions};

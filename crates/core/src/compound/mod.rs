@@ -12,6 +12,8 @@ pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
+pub(crate) mod recurrent;
+mod recurrent_grad;
 pub(crate) mod softmax;
 pub(crate) mod statistics;
 

@@ -243,8 +243,9 @@ pub fn loop_times(
     run_loop(carry, sequences, Some(count), bound, false, f)
 }
 
+/// [`loop_times`], without a count where all steps are run, and from the last step to the first where `reverse`.
 #[track_caller]
-fn run_loop(
+pub(crate) fn run_loop(
     carry: &[Tensor],
     sequences: &[Tensor],
     count: Option<&Tensor>,

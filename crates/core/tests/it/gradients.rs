@@ -426,6 +426,10 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     );
     let barred = AttentionOptions { mask: Some(mask.gt(-0.4)), length: Some(Tensor::from(3i64)), ..Default::default() };
     add("attention, barred", shapes, attend(barred));
+    for kind in crate::recurrent::KINDS {
+        let shapes = kind.shapes([3, 2, 2, 3]);
+        add(kind.name, &shapes.iter().map(|s| &s[..]).collect::<Vec<_>>(), kind.function());
+    }
     list
 }
 

@@ -490,6 +490,9 @@ impl Maker {
     }
 
     fn compound(&mut self) {
+        if self.dice.chance(20) {
+            return self.recurrent();
+        }
         let dtype = self.dtype;
         match self.dice.below(15) {
             0 | 1 => {
@@ -596,6 +599,25 @@ impl Maker {
                 let y = q.t.attention(&k.t, &v.t, &options);
                 self.derive(y, v.mag, &[&q, &k, &v], 1.0, 64.0 * d as f64, false);
             }
+        }
+    }
+
+    fn recurrent(&mut self) {
+        let dtype = self.dtype;
+        let kind = *self.dice.pick(crate::recurrent::KINDS);
+        let sizes = [4, 3, 3, 3].map(|n| 1 + self.dice.below(n));
+        let sizes = [sizes[0], sizes[1], sizes[2], sizes[3] + 1];
+        let shapes = kind.shapes(sizes);
+        let inputs: Vec<Value> = shapes.iter().map(|s| self.leaf_of(dtype, &Shape::from(&s[..]))).collect();
+        let lengths: Vec<i64> = (0..sizes[1]).map(|_| 1 + self.dice.below(sizes[0]) as i64).collect();
+        let tensors: Vec<Tensor> = inputs.iter().map(|v| &v.t * 0.25).collect();
+        let y = kind.run(&tensors, &lengths);
+        // A state of max(0, ·) may grow by the width in each step.
+        let mag = 8.0 * 4f64.powi(sizes[0] as i32);
+        let slope = 16.0 * 2f64.powi(sizes[0] as i32);
+        let all: Vec<&Value> = inputs.iter().collect();
+        for t in y {
+            self.derive(t, mag, &all, slope, 8.0 * slope / mag, false);
         }
     }
 

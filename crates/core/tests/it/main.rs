@@ -9,6 +9,7 @@ mod gradients;
 mod graphs;
 mod operations;
 mod random_graphs;
+mod recurrent;
 mod regions;
 mod support;
 mod threads;

@@ -109,6 +109,12 @@ const OPERATIONS: &[&str] = &[
     "statistics",
     "conv",
     "attention",
+    "rnn",
+    "rnn_grad",
+    "lstm",
+    "lstm_grad",
+    "gru",
+    "gru_grad",
 ];
 
 const PASSES: &[&str] = &["inline", "fold", "cse", "sink", "legalize"];

@@ -12,6 +12,8 @@ pub mod init;
 mod lazy;
 mod linear;
 mod norm;
+mod packed;
+mod recurrent;
 mod sequential;
 mod shape;
 
@@ -29,6 +31,13 @@ pub use lazy::{
 };
 pub use linear::Linear;
 pub use norm::{CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm};
+pub use packed::{
+    Lengths, PackedSequence, PaddingSide, Sequences, pack_padded_sequence, pack_sequence, pad_packed_sequence,
+    pad_sequence, unpack_sequence, unpad_sequence,
+};
+pub use recurrent::{
+    GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentKind, RecurrentStep, RecurrentWeights,
+};
 pub use sequential::Sequential;
 pub use shape::{Flatten, Identity};
 

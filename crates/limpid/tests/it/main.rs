@@ -4,6 +4,7 @@ mod lazy;
 mod losses;
 mod norms;
 mod paths;
+mod recurrent;
 mod state;
 mod taps;
 mod wrong;

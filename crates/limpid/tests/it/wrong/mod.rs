@@ -4,6 +4,7 @@
 mod conv;
 mod linear;
 mod norm;
+mod recurrent;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,8 +23,12 @@ pub const fn wrong(name: &'static str, call: fn() -> Result<Tensor>, says: &'sta
     Wrong { name, call, says }
 }
 
-const FAMILIES: &[(&str, &[Wrong])] =
-    &[("conv.rs", conv::WRONG), ("linear.rs", linear::WRONG), ("norm.rs", norm::WRONG)];
+const FAMILIES: &[(&str, &[Wrong])] = &[
+    ("conv.rs", conv::WRONG),
+    ("linear.rs", linear::WRONG),
+    ("norm.rs", norm::WRONG),
+    ("recurrent.rs", recurrent::WRONG),
+];
 
 /// Why this row does not hold, if so.
 fn problem(file: &str, row: &Wrong) -> Option<String> {

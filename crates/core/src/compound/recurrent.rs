@@ -1,0 +1,481 @@
+//! Recurrent networks: one layer in one direction over a whole sequence (Elman 1990; Hochreiter and Schmidhuber 1997;
+//! Cho et al. 2014).
+//!
+//! What depends on the input alone, W_ih·x + b, is one matrix product over all steps before the loop; the gradients of
+//! the weights are products over all steps behind it. Only W_hh·h is left in the loop.
+
+use limpid_kernels::fused::ReduceFn;
+use limpid_kernels::{DType, Number};
+use smallvec::smallvec;
+
+use crate::compound::recurrent_grad::RecurrentGrad;
+use crate::compound::{Compound, call_many, result};
+use crate::error::Error;
+use crate::node::grad_enabled;
+use crate::op::contract::{dot, transpose};
+use crate::op::elementwise::select;
+use crate::op::movement::{broadcast, concat, reshape, slice};
+use crate::op::structure::run_loop;
+use crate::op::{Backward, Grads, reduce, source};
+use crate::region::Meta;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// What a step of a recurrent layer computes from x, the hidden state h and, in an LSTM, the cell c. σ is the sigmoid,
+/// ⊙ the product of elements; W·x and W·h each have their bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecurrentCell {
+    /// h' = tanh(W_ih·x + W_hh·h)
+    Tanh,
+    /// h' = max(0, W_ih·x + W_hh·h)
+    Relu,
+    /// i, f, g, o from the four blocks of W_ih·x + W_hh·h: σ, σ, tanh, σ. c' = f⊙c + i⊙g, h' = o⊙tanh(c'), then
+    /// W_hr·h' where there is a projection.
+    Lstm,
+    /// r, z by σ from the first two blocks of W_ih·x + W_hh·h, n = tanh(W_in·x + r⊙(W_hn·h)) from the third,
+    /// h' = (1 − z)⊙n + z⊙h.
+    Gru,
+}
+
+impl RecurrentCell {
+    /// Blocks of the weights.
+    pub fn gates(self) -> usize {
+        match self {
+            RecurrentCell::Tanh | RecurrentCell::Relu => 1,
+            RecurrentCell::Lstm => 4,
+            RecurrentCell::Gru => 3,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            RecurrentCell::Tanh | RecurrentCell::Relu => "rnn",
+            RecurrentCell::Lstm => "lstm",
+            RecurrentCell::Gru => "gru",
+        }
+    }
+
+    /// Carried values: h, and of an LSTM c.
+    pub(crate) fn states(self) -> usize {
+        if self == RecurrentCell::Lstm { 2 } else { 1 }
+    }
+}
+
+/// The loop over the steps. Inputs, in this order: W_ih·x + b of all steps [T, N, G·H], W_hh [G·H, R], h₀ [N, R]; c₀ [N, H]
+/// of an LSTM; b_hh [3·H] of a GRU with biases; W_hr [R, H] where `projected`; the length of each sequence [N] (i64)
+/// where `lengths`. R is H without a projection.
+///
+/// Results: h of all steps [T, N, R], the last h, the last c of an LSTM; and where `saved` what the gradient reads: the
+/// gates of all steps [T, N, G·H] with c of all steps (LSTM) or W_hn·h + b_hn of all steps (GRU). Behind the end of a
+/// sequence its state stays what it was, and what is stacked is 0. A reverse loop begins at the end of each sequence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recurrent {
+    pub(crate) cell: RecurrentCell,
+    pub(crate) reverse: bool,
+    pub(crate) bias: bool,
+    pub(crate) projected: bool,
+    pub(crate) lengths: bool,
+    pub(crate) saved: bool,
+}
+
+/// The inputs by name.
+struct Inputs<'a> {
+    x: &'a Tensor,
+    w: &'a Tensor,
+    /// h₀, and c₀ of an LSTM.
+    states: &'a [Tensor],
+    bias: Option<&'a Tensor>,
+    projection: Option<&'a Tensor>,
+    lengths: Option<&'a Tensor>,
+}
+
+/// One for each place of a batch where its sequence has such a step: [T, N] bool.
+pub(crate) fn active(lengths: &Tensor, steps: usize) -> Tensor {
+    let shape = Shape::from([steps, lengths.numel()]);
+    source::iota(shape.clone(), 0).lt(broadcast(lengths, &shape))
+}
+
+/// `value` where the row's sequence goes on, else `other`; all as they are where there is no mask.
+pub(crate) fn going_on(mask: Option<&Tensor>, value: Tensor, other: &Tensor) -> Tensor {
+    match mask {
+        None => value,
+        Some(mask) => {
+            let column = reshape(mask, Shape::from([mask.numel(), 1]));
+            select(&broadcast(&column, value.shape()), &value, other)
+        }
+    }
+}
+
+/// Block `i` of `width` columns on the last axis.
+pub(crate) fn block(x: &Tensor, i: usize, width: usize) -> Tensor {
+    slice(x, x.rank() - 1, (i * width) as i64, 1, width)
+}
+
+/// 1 − x
+pub(crate) fn rest(x: &Tensor) -> Tensor {
+    x.constant_like(1.0) - x
+}
+
+/// The state before each step, from the states behind all steps and the first one.
+pub(crate) fn before(states: &Tensor, first: &Tensor, lengths: Option<&Tensor>, reverse: bool) -> Tensor {
+    let steps = states.shape()[0];
+    let row = reshape(first, first.shape().inserted(0, 1));
+    if !reverse {
+        return concat(&[&row, &slice(states, 0, 0, 1, steps - 1)], 0);
+    }
+    let shifted = concat(&[&slice(states, 0, (steps > 1).into(), 1, steps - 1), &row], 0);
+    let Some(lengths) = lengths else { return shifted };
+    // The last step of a shorter sequence follows on the first state too.
+    let next = slice(&active(lengths, steps + 1), 0, 1, 1, steps);
+    let mask = broadcast(&reshape(&next, next.shape().inserted(2, 1)), states.shape());
+    select(&mask, &shifted, &broadcast(&row, states.shape()))
+}
+
+/// Σ_t g[t]ᵀ·h[t − 1], as products over all steps: the gradient of W in W·h.
+fn weight_gradient(g: &Tensor, states: &Tensor, first: &Tensor, lengths: Option<&Tensor>, reverse: bool) -> Tensor {
+    let steps = g.shape()[0];
+    let rows = |x: &Tensor| {
+        let last = x.shape()[x.rank() - 1];
+        reshape(x, Shape::from([x.shape().iter().rev().skip(1).product(), last]))
+    };
+    let product = |g: &Tensor, h: &Tensor| dot(&transpose(&rows(g)), &rows(h));
+    if steps == 1 {
+        return product(g, first);
+    }
+    if reverse && lengths.is_some() {
+        return product(g, &before(states, first, lengths, reverse));
+    }
+    let part = |x: &Tensor, start: usize, len: usize| slice(x, 0, start as i64, 1, len);
+    let (later, earlier) = if reverse { (0, 1) } else { (1, 0) };
+    let inner = product(&part(g, later, steps - 1), &part(states, earlier, steps - 1));
+    inner + product(&part(g, if reverse { steps - 1 } else { 0 }, 1), first)
+}
+
+impl Recurrent {
+    fn inputs<'a>(&self, inputs: &'a [Tensor]) -> Inputs<'a> {
+        let states = self.cell.states();
+        let mut more = inputs[2 + states..].iter();
+        let mut next = |there: bool| there.then(|| more.next().expect("given by the constructor"));
+        Inputs {
+            x: &inputs[0],
+            w: &inputs[1],
+            states: &inputs[2..2 + states],
+            bias: next(self.bias),
+            projection: next(self.projected),
+            lengths: next(self.lengths),
+        }
+    }
+
+    /// The next states from the part of the input and W_hh·h + b_hh, and what the gradient reads.
+    fn step(
+        &self,
+        x: &Tensor,
+        h: &Tensor,
+        states: &[Tensor],
+        projection: Option<&Tensor>,
+    ) -> (Vec<Tensor>, Vec<Tensor>) {
+        let width = x.shape()[1] / self.cell.gates();
+        match self.cell {
+            RecurrentCell::Tanh => (vec![(x + h).tanh()], vec![]),
+            RecurrentCell::Relu => (vec![(x + h).relu()], vec![]),
+            RecurrentCell::Lstm => {
+                let sum = x + h;
+                let (i, f) = (block(&sum, 0, width).sigmoid(), block(&sum, 1, width).sigmoid());
+                let (g, o) = (block(&sum, 2, width).tanh(), block(&sum, 3, width).sigmoid());
+                let c = &f * &states[1] + &i * &g;
+                let mut next = &o * c.tanh();
+                if let Some(w) = projection {
+                    next = dot(&next, &transpose(w));
+                }
+                (vec![next, c.clone()], vec![concat(&[&i, &f, &g, &o], 1), c])
+            }
+            RecurrentCell::Gru => {
+                let both = slice(x, 1, 0, 1, 2 * width) + slice(h, 1, 0, 1, 2 * width);
+                let (r, z) = (block(&both, 0, width).sigmoid(), block(&both, 1, width).sigmoid());
+                let hidden = block(h, 2, width);
+                let n = (block(x, 2, width) + &r * &hidden).tanh();
+                let next = rest(&z) * &n + &z * &states[0];
+                (vec![next], vec![concat(&[&r, &z, &n], 1), hidden])
+            }
+        }
+    }
+}
+
+impl Compound for Recurrent {
+    fn name(&self) -> &'static str {
+        self.cell.name()
+    }
+
+    fn key(&self, key: &mut Vec<u64>) {
+        let flags = [self.reverse, self.bias, self.projected, self.lengths, self.saved];
+        let flags = flags.iter().enumerate().map(|(i, &flag)| u64::from(flag) << i).sum::<u64>();
+        key.push(flags | (self.cell as u64) << 8);
+    }
+
+    fn results(&self) -> usize {
+        1 + self.cell.states() + if self.saved && self.cell.gates() > 1 { 2 } else { 0 }
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        let (x, dtype) = &inputs[0];
+        let states = self.cell.states();
+        let mut metas = vec![(inputs[2].0.inserted(0, x[0]), *dtype)];
+        metas.extend(inputs[2..2 + states].iter().cloned());
+        if self.results() > 1 + states {
+            metas.push((x.clone(), *dtype));
+            metas.push((x.with(2, x[2] / self.cell.gates()), *dtype));
+        }
+        metas
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let given = self.inputs(inputs);
+        let steps = given.x.shape()[0];
+        let w = transpose(given.w);
+        let mask = given.lengths.map(|lengths| active(lengths, steps));
+        let rows: Vec<Tensor> = std::iter::once(given.x.clone()).chain(mask).collect();
+        let (mut last, mut stacks) = run_loop(given.states, &rows, None, steps, self.reverse, |states, row| {
+            let mut h = dot(&states[0], &w);
+            if let Some(bias) = given.bias {
+                h = &h + broadcast(bias, h.shape());
+            }
+            let (next, saved) = self.step(&row[0], &h, states, given.projection);
+            let stacks = std::iter::once(next[0].clone()).chain(saved.into_iter().filter(|_| self.saved));
+            let stacks = stacks.map(|t| {
+                let zeros = t.zeros_like();
+                going_on(row.get(1), t, &zeros)
+            });
+            let stacks = stacks.collect();
+            (next.into_iter().zip(states).map(|(t, old)| going_on(row.get(1), t, old)).collect(), stacks)
+        });
+        let mut results = vec![stacks.remove(0)];
+        results.append(&mut last);
+        results.append(&mut stacks);
+        results
+    }
+
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        let states = self.cell.states();
+        // Gradients of what is saved arise only in second derivatives: then the body serves.
+        if (self.cell.gates() > 1 && !self.saved) || b.grads[1 + states..].iter().any(Option::is_some) {
+            return None;
+        }
+        let given = self.inputs(b.inputs);
+        let metas = self.metas(&b.inputs.iter().map(|t| (t.shape().clone(), t.dtype())).collect::<Vec<_>>());
+        let arrived = |i: usize| {
+            let zero = || source::constant_of(Number::Float(0.0), metas[i].1, metas[i].0.clone());
+            b.grads[i].clone().unwrap_or_else(zero)
+        };
+        let y = result(b, 0);
+        let mut inputs = match self.cell {
+            RecurrentCell::Tanh | RecurrentCell::Relu => vec![y.clone()],
+            RecurrentCell::Lstm => vec![result(b, 3), result(b, 4), given.states[1].clone()],
+            RecurrentCell::Gru => vec![result(b, 2), result(b, 3), y.clone(), given.states[0].clone()],
+        };
+        inputs.push(given.w.clone());
+        inputs.extend((0..=states).map(arrived));
+        inputs.extend(given.projection.cloned());
+        inputs.extend(given.lengths.cloned());
+        let found = call_many(RecurrentGrad(*self), &inputs.iter().collect::<Vec<_>>());
+        let mut more = found[1 + states..].iter();
+        let inner = if self.cell == RecurrentCell::Gru { more.next().expect("its result") } else { &found[0] };
+        let over_rows = |x: &Tensor| {
+            let sum = reduce::reduce(ReduceFn::Sum, x, &smallvec![0, 1]);
+            reshape(&sum, Shape::from([x.shape()[2]]))
+        };
+        let mut grads: Grads = smallvec![
+            Some(found[0].clone()),
+            b.needs[1].then(|| weight_gradient(inner, &y, &given.states[0], given.lengths, self.reverse)),
+        ];
+        grads.extend(found[1..1 + states].iter().cloned().map(Some));
+        grads.extend(given.bias.map(|_| Some(over_rows(inner))));
+        if let Some(w) = given.projection {
+            let g = more.next().expect("its result");
+            let width = w.shape()[1];
+            let unprojected = block(&result(b, 3), 3, width) * result(b, 4).tanh();
+            let rows = |x: &Tensor| reshape(x, Shape::from([x.shape()[0] * x.shape()[1], x.shape()[2]]));
+            grads.push(Some(dot(&transpose(&rows(g)), &rows(&unprojected))));
+        }
+        grads.extend(given.lengths.map(|_| None));
+        Some(grads)
+    }
+}
+
+/// One layer of a recurrent network in one direction: its weights, as torch shapes and orders them, and how it runs.
+/// G is the number of gates, H the hidden size, R the size of the state that is handed on: H, or the size of the
+/// projection of an LSTM.
+///
+/// ```
+/// use limpid_core::{Recurrence, RecurrentCell, Tensor};
+/// let one = Tensor::from([[1.0f32]]);
+/// let layer = Recurrence::new(RecurrentCell::Relu, &one, &one);
+/// let x = Tensor::from([[[1.0f32]], [[2.0]], [[3.0]]]); // 3 steps, batch 1, 1 feature
+/// assert_eq!(layer.run(&x).output.to_vec::<f32>()?, [1.0, 3.0, 6.0]);
+/// # Ok::<(), limpid_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    /// What a step computes.
+    pub cell: RecurrentCell,
+    /// `[G·H, input]`
+    pub weight_ih: Tensor,
+    /// `[G·H, R]`
+    pub weight_hh: Tensor,
+    /// `[G·H]`
+    pub bias_ih: Option<Tensor>,
+    /// `[G·H]`
+    pub bias_hh: Option<Tensor>,
+    /// `[R, H]`: the projection of an LSTM.
+    pub weight_hr: Option<Tensor>,
+    /// The first hidden state `[N, R]`; zeros where there is none.
+    pub h0: Option<Tensor>,
+    /// The first cell `[N, H]` of an LSTM; zeros where there is none.
+    pub c0: Option<Tensor>,
+    /// The length of each sequence, i64 `[N]`, from 1 to the number of steps; all steps where there is none.
+    pub lengths: Option<Tensor>,
+    /// Whether it runs from the last step of each sequence to the first.
+    pub reverse: bool,
+    /// Whether the gates are wanted.
+    pub gates: bool,
+}
+
+/// What a layer in one direction gives.
+#[derive(Clone, Debug)]
+pub struct Recurred {
+    /// The hidden states `[T, N, R]`, 0 behind the end of a sequence.
+    pub output: Tensor,
+    /// The hidden state after the last step of each sequence `[N, R]`.
+    pub h_n: Tensor,
+    /// The cell of an LSTM after the last step `[N, H]`.
+    pub c_n: Option<Tensor>,
+    /// The gates `[T, N, G·H]` of an LSTM (i, f, g, o) or GRU (r, z, n), where they are wanted.
+    pub gates: Option<Tensor>,
+    /// The cells `[T, N, H]` of an LSTM, where gates are wanted.
+    pub cells: Option<Tensor>,
+}
+
+impl Recurrence {
+    /// A layer without biases that starts from zeros and runs forward.
+    pub fn new(cell: RecurrentCell, weight_ih: &Tensor, weight_hh: &Tensor) -> Recurrence {
+        Recurrence {
+            cell,
+            weight_ih: weight_ih.clone(),
+            weight_hh: weight_hh.clone(),
+            bias_ih: None,
+            bias_hh: None,
+            weight_hr: None,
+            h0: None,
+            c0: None,
+            lengths: None,
+            reverse: false,
+            gates: false,
+        }
+    }
+
+    /// Every tensor beside the input, with the sizes it must have for an input [T, N, I].
+    fn expected(&self, x: &Tensor) -> Vec<(&'static str, &Tensor, Shape)> {
+        let blocks = self.cell.gates();
+        let (n, input) = (x.size(1), x.size(2));
+        let width = self.weight_hh.size(0) / blocks;
+        let state = self.weight_hr.as_ref().map_or(width, |w| w.size(0));
+        let mut all = vec![
+            ("weight_ih", &self.weight_ih, Shape::from([blocks * width, input])),
+            ("weight_hh", &self.weight_hh, Shape::from([blocks * width, state])),
+        ];
+        let optional = [
+            ("bias_ih", &self.bias_ih, Shape::from([blocks * width])),
+            ("bias_hh", &self.bias_hh, Shape::from([blocks * width])),
+            ("weight_hr", &self.weight_hr, Shape::from([state, width])),
+            ("h0", &self.h0, Shape::from([n, state])),
+            ("c0", &self.c0, Shape::from([n, width])),
+        ];
+        all.extend(optional.into_iter().filter_map(|(name, t, shape)| Some((name, t.as_ref()?, shape))));
+        all
+    }
+
+    /// What does not fit `x`.
+    fn problem(&self, x: &Tensor) -> Option<Error> {
+        let name = self.cell.name();
+        if x.rank() != 3 || !x.dtype().is_float() {
+            let have = format!("{} {}", x.dtype(), x.shape());
+            return Some(Error::new(format!("{name}: the input is {have}, not floats [steps, batch, features]")));
+        }
+        if x.size(0) == 0 {
+            return Some(Error::new(format!("{name}: the sequence has no step: {}", x.shape())));
+        }
+        for (what, t, shape) in self.expected(x) {
+            if *t.shape() != shape || t.dtype() != x.dtype() {
+                let (have, wants) = (format!("{} {}", t.dtype(), t.shape()), format!("{} {shape}", x.dtype()));
+                return Some(Error::new(format!("{name}: {what} is {have}, not {wants}, for an input {}", x.shape())));
+            }
+        }
+        let lstm = self.cell == RecurrentCell::Lstm;
+        if !lstm && (self.c0.is_some() || self.weight_hr.is_some()) {
+            return Some(Error::new(format!("{name}: only an LSTM has a cell and a projection")));
+        }
+        let lengths = self.lengths.as_ref().filter(|t| t.shape()[..] != [x.size(1)] || t.dtype() != DType::I64);
+        lengths.map(|t| {
+            let have = format!("{} {}", t.dtype(), t.shape());
+            Error::new(format!("{name}: the lengths are {have}, not i64 [{}]", x.size(1)))
+        })
+    }
+
+    /// Runs over `x` `[T, N, input]`.
+    #[track_caller]
+    pub fn run(&self, x: &Tensor) -> Recurred {
+        let lstm = self.cell == RecurrentCell::Lstm;
+        let width = self.weight_hh.size(0) / self.cell.gates();
+        let state = self.weight_hr.as_ref().map_or(width, |w| w.size(0));
+        let n = x.size(1);
+        if let Some(error) = self.problem(x) {
+            let parts = self.expected(x);
+            let inputs: Vec<&Tensor> = std::iter::once(x).chain(parts.iter().map(|(_, t, _)| *t)).collect();
+            let fail = |shape: Shape| Tensor::fail(error.clone(), &inputs, shape, x.dtype());
+            let all = |last: usize| Shape::from([x.size(0), n, last]);
+            return Recurred {
+                output: fail(all(state)),
+                h_n: fail(Shape::from([n, state])),
+                c_n: lstm.then(|| fail(Shape::from([n, width]))),
+                gates: (self.gates && self.cell.gates() > 1).then(|| fail(all(self.weight_hh.size(0)))),
+                cells: (self.gates && lstm).then(|| fail(all(width))),
+            };
+        }
+        // A GRU multiplies W_hn·h + b_hn by a gate, so that its second bias stays in the loop.
+        let inside = if self.cell == RecurrentCell::Gru { self.bias_hh.as_ref() } else { None };
+        let before = if inside.is_some() { None } else { self.bias_hh.as_ref() };
+        let bias = match (&self.bias_ih, before) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.as_ref().or(b).cloned(),
+        };
+        let projected = x.linear(&self.weight_ih, bias.as_ref());
+        let zeros = |last: usize| source::constant_of(Number::Float(0.0), x.dtype(), Shape::from([n, last]));
+        let mut inputs = vec![projected, self.weight_hh.clone()];
+        inputs.push(match &self.h0 {
+            Some(h0) => h0.clone(),
+            None => zeros(state),
+        });
+        if lstm {
+            inputs.push(match &self.c0 {
+                Some(c0) => c0.clone(),
+                None => zeros(width),
+            });
+        }
+        inputs.extend(inside.cloned());
+        inputs.extend(self.weight_hr.clone());
+        inputs.extend(self.lengths.clone());
+        let saved = self.gates || (grad_enabled() && inputs.iter().any(Tensor::requires_grad));
+        let compound = Recurrent {
+            cell: self.cell,
+            reverse: self.reverse,
+            bias: inside.is_some(),
+            projected: self.weight_hr.is_some(),
+            lengths: self.lengths.is_some(),
+            saved,
+        };
+        let mut results = call_many(compound, &inputs.iter().collect::<Vec<_>>()).into_iter();
+        let (output, h_n) = (results.next().expect("a result"), results.next().expect("a result"));
+        let c_n = if lstm { results.next() } else { None };
+        let (gates, second) = (results.next(), results.next());
+        Recurred { output, h_n, c_n, gates: gates.filter(|_| self.gates), cells: second.filter(|_| self.gates && lstm) }
+    }
+}

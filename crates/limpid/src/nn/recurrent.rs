@@ -1,0 +1,687 @@
+//! Recurrent networks: RNN, LSTM and GRU over sequences.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use limpid_core::{DType, Error, Recurred, Recurrence, RecurrentCell, Shape, Tensor, seeing};
+
+use crate::module::{Module, Visitor};
+use crate::nn::draws::Draws;
+use crate::nn::packed::{Sequences, Steps};
+use crate::nn::{init, python};
+use crate::param::Parameter;
+use crate::site::{Scope, Site};
+
+/// Which network a [`Recurrent`] or a [`RecurrentStep`] is.
+pub trait RecurrentKind: Clone + Debug + Send + Sync + 'static {
+    /// The name of the layer over sequences; of one step it is this with `Cell` behind it.
+    const NAME: &'static str;
+    /// The name of the module of one step.
+    const CELL_NAME: &'static str;
+    /// What a step computes, unless it is chosen.
+    const CELL: RecurrentCell;
+    /// The names of the gates, in torch's order.
+    const GATES: &'static [&'static str];
+}
+
+/// Elman's network.
+#[derive(Clone, Copy, Debug)]
+pub struct Elman;
+
+/// Long short-term memory.
+#[derive(Clone, Copy, Debug)]
+pub struct LongShortTerm;
+
+/// Gated recurrent units.
+#[derive(Clone, Copy, Debug)]
+pub struct Gated;
+
+impl RecurrentKind for Elman {
+    const NAME: &'static str = "RNN";
+    const CELL_NAME: &'static str = "RNNCell";
+    const CELL: RecurrentCell = RecurrentCell::Tanh;
+    const GATES: &'static [&'static str] = &[];
+}
+
+impl RecurrentKind for LongShortTerm {
+    const NAME: &'static str = "LSTM";
+    const CELL_NAME: &'static str = "LSTMCell";
+    const CELL: RecurrentCell = RecurrentCell::Lstm;
+    const GATES: &'static [&'static str] = &["i", "f", "g", "o"];
+}
+
+impl RecurrentKind for Gated {
+    const NAME: &'static str = "GRU";
+    const CELL_NAME: &'static str = "GRUCell";
+    const CELL: RecurrentCell = RecurrentCell::Gru;
+    const GATES: &'static [&'static str] = &["r", "z", "n"];
+}
+
+/// h' = tanh(W_ih·x + b_ih + W_hh·h + b_hh), or max(0, …). Elman (1990).
+pub type RNN = Recurrent<Elman>;
+
+/// i, f, o = σ(…), g = tanh(…) of W_ih·x + b_ih + W_hh·h + b_hh; c' = f⊙c + i⊙g, h' = o⊙tanh(c'), and with
+/// `proj_size` W_hr·h'. Hochreiter and Schmidhuber (1997), Gers et al. (2000).
+pub type LSTM = Recurrent<LongShortTerm>;
+
+/// r, z = σ(W·x + b + U·h + b'), n = tanh(W·x + b + r⊙(U·h + b')), h' = (1 − z)⊙n + z⊙h. Cho et al. (2014).
+pub type GRU = Recurrent<Gated>;
+
+/// The parameters of one layer in one direction. G is the number of gates, H the hidden size, R the size of the hidden
+/// state: H, or the size of the projection.
+#[derive(Clone, Debug)]
+pub struct RecurrentWeights {
+    /// `[G·H, input]`
+    pub weight_ih: Parameter,
+    /// `[G·H, R]`
+    pub weight_hh: Parameter,
+    /// `[G·H]`
+    pub bias_ih: Option<Parameter>,
+    /// `[G·H]`
+    pub bias_hh: Option<Parameter>,
+    /// `[R, H]`, with a projection.
+    pub weight_hr: Option<Parameter>,
+}
+
+impl RecurrentWeights {
+    /// Parameters in U(−1/√H, 1/√H), drawn in torch's order.
+    fn draw(gates: usize, input: usize, hidden: usize, projection: usize, bias: bool, dtype: DType) -> Self {
+        let state = if projection > 0 { projection } else { hidden };
+        let uniform = |shape: Shape| Parameter::new(&init::default_uniform(shape, dtype, hidden));
+        RecurrentWeights {
+            weight_ih: uniform(Shape::from([gates * hidden, input])),
+            weight_hh: uniform(Shape::from([gates * hidden, state])),
+            bias_ih: bias.then(|| uniform(Shape::from([gates * hidden]))),
+            bias_hh: bias.then(|| uniform(Shape::from([gates * hidden]))),
+            weight_hr: (projection > 0).then(|| uniform(Shape::from([projection, hidden]))),
+        }
+    }
+
+    /// Shows all under torch's names with `suffix` behind them.
+    fn visit(&self, suffix: &str, visitor: &mut dyn Visitor) {
+        visitor.parameter(&format!("weight_ih{suffix}"), &self.weight_ih);
+        visitor.parameter(&format!("weight_hh{suffix}"), &self.weight_hh);
+        let optional = [("bias_ih", &self.bias_ih), ("bias_hh", &self.bias_hh), ("weight_hr", &self.weight_hr)];
+        for (name, parameter) in optional {
+            if let Some(parameter) = parameter {
+                visitor.parameter(&format!("{name}{suffix}"), parameter);
+            }
+        }
+    }
+
+    /// The layer that computes with them.
+    #[track_caller]
+    fn recurrence(&self, cell: RecurrentCell) -> Recurrence {
+        let mut layer = Recurrence::new(cell, &self.weight_ih.tensor(), &self.weight_hh.tensor());
+        layer.bias_ih = self.bias_ih.as_ref().map(|p| p.tensor());
+        layer.bias_hh = self.bias_hh.as_ref().map(|p| p.tensor());
+        layer.weight_hr = self.weight_hr.as_ref().map(|p| p.tensor());
+        layer
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
+    input_size: usize,
+    hidden_size: usize,
+    num_layers: usize,
+    cell: RecurrentCell,
+    /// A word that names no function.
+    unknown: Option<String>,
+    bias: bool,
+    batch_first: bool,
+    dropout: f64,
+    bidirectional: bool,
+    proj_size: usize,
+    dtype: DType,
+}
+
+impl Settings {
+    fn new(input_size: usize, hidden_size: usize, cell: RecurrentCell) -> Settings {
+        Settings {
+            input_size,
+            hidden_size,
+            num_layers: 1,
+            cell,
+            unknown: None,
+            bias: true,
+            batch_first: false,
+            dropout: 0.0,
+            bidirectional: false,
+            proj_size: 0,
+            dtype: DType::F32,
+        }
+    }
+
+    fn directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// The size of the hidden state.
+    fn state(&self) -> usize {
+        if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
+    }
+
+    fn choose(&mut self, nonlinearity: &str) {
+        self.unknown = None;
+        match nonlinearity {
+            "tanh" => self.cell = RecurrentCell::Tanh,
+            "relu" => self.cell = RecurrentCell::Relu,
+            other => self.unknown = Some(other.to_owned()),
+        }
+    }
+
+    fn weights(&self) -> Vec<RecurrentWeights> {
+        let draw = |k: usize| {
+            let directions = self.directions();
+            let input = if k < directions { self.input_size } else { directions * self.state() };
+            let gates = self.cell.gates();
+            RecurrentWeights::draw(gates, input, self.hidden_size, self.proj_size, self.bias, self.dtype)
+        };
+        (0..self.num_layers * self.directions()).map(draw).collect()
+    }
+
+    /// An argument of the constructor that torch refuses; a single step takes sizes of 0.
+    fn problem(&self, name: &str, layered: bool) -> Option<Error> {
+        let (hidden, projection) = (self.hidden_size, self.proj_size);
+        if self.input_size == 0 && layered {
+            return Some(Error::new(format!("{name}: input_size is 0")));
+        }
+        if hidden == 0 && layered {
+            return Some(Error::new(format!("{name}: hidden_size is 0")));
+        }
+        if self.num_layers == 0 {
+            return Some(Error::new(format!("{name}: num_layers is 0")));
+        }
+        if projection > 0 && projection >= hidden {
+            let what = format!("{name}: proj_size {projection} is not below hidden_size {hidden}");
+            return Some(Error::new(what).help("a smaller proj_size, or 0 for no projection"));
+        }
+        if !(0.0..=1.0).contains(&self.dropout) {
+            let what = format!("{name}: the probability of dropout is {}", self.dropout);
+            return Some(Error::new(what).help("a number from 0 to 1"));
+        }
+        let word = self.unknown.as_ref()?;
+        Some(Error::new(format!("{name}: unknown nonlinearity {word:?}")).help("\"tanh\" or \"relu\""))
+    }
+}
+
+/// A recurrent network over sequences: one or more layers, each over the hidden states of the one below, in one direction
+/// or both. [`RNN`], [`LSTM`] and [`GRU`] are its kinds.
+///
+/// The input is `[T, N, input_size]`, with `batch_first` `[N, T, input_size]`, without a batch `[T, input_size]`, or a
+/// [`PackedSequence`](crate::nn::PackedSequence). The output holds the hidden states of the last layer in all steps, of both
+/// directions side by side: `[T, N, D·R]`; D is the number of directions, R the hidden size or the projection's. The last
+/// states are `[layers·D, N, R]`, whatever `batch_first` is: layer by layer, forward before reverse.
+///
+/// A [`tap`](crate::tap) finds the hidden states of each layer as `hidden_l0`, `hidden_l0_reverse`, …, the cells of an LSTM as
+/// `cell_l0` and the gates as `i_l0`, `f_l0`, `g_l0`, `o_l0` (LSTM) or `r_l0`, `z_l0`, `n_l0` (GRU), each `[T, N, size]`. What it
+/// puts in the place of hidden states flows on to the next layer and the output; gates and cells can only be seen.
+///
+/// ```
+/// use limpid::prelude::*;
+/// let lstm = LSTM::new(10, 20).num_layers(2).bidirectional(true);
+/// let (output, (h, c)) = lstm.forward(&Tensor::zeros([5, 3, 10]), None);
+/// assert_eq!(*output.shape(), Shape::from([5, 3, 40]));
+/// assert_eq!((h.shape(), c.shape()), (&Shape::from([4, 3, 20]), &Shape::from([4, 3, 20])));
+///
+/// // Sequences of 2 and 5 steps.
+/// let packed = pack_padded_sequence(&Tensor::zeros([5, 2, 10]), [2, 5], false, false);
+/// let (output, _) = lstm.forward(&packed, None);
+/// assert_eq!(*output.data().shape(), Shape::from([7, 40]));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recurrent<K> {
+    /// Of each layer, forward before reverse.
+    pub weights: Vec<RecurrentWeights>,
+    settings: Settings,
+    site: Site,
+    draws: Draws,
+    kind: PhantomData<K>,
+}
+
+impl<K: RecurrentKind> Recurrent<K> {
+    /// One layer in one direction with biases, f32.
+    #[track_caller]
+    pub fn new(input_size: usize, hidden_size: usize) -> Self {
+        let settings = Settings::new(input_size, hidden_size, K::CELL);
+        let (weights, draws) = Draws::of(|| settings.weights());
+        Recurrent { weights, settings, site: Site::here(), draws, kind: PhantomData }
+    }
+
+    /// The layer with changed settings, drawn as the constructor would.
+    fn again(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings;
+        change(&mut settings);
+        let (weights, draws) = self.draws.again(|| settings.weights());
+        Recurrent { weights, settings, draws, ..self }
+    }
+
+    /// Number of layers (default: 1).
+    pub fn num_layers(self, num_layers: usize) -> Self {
+        self.again(|s| s.num_layers = num_layers)
+    }
+
+    /// Whether there are biases (default: yes).
+    pub fn bias(self, bias: bool) -> Self {
+        self.again(|s| s.bias = bias)
+    }
+
+    /// Whether input and output are `[N, T, features]` (default: `[T, N, features]`). The states are not: they stay
+    /// `[layers·D, N, size]`.
+    pub fn batch_first(mut self, batch_first: bool) -> Self {
+        self.settings.batch_first = batch_first;
+        self
+    }
+
+    /// The probability of dropout on the output of each layer but the last, in training (default: 0). With one layer
+    /// it does nothing.
+    pub fn dropout(mut self, dropout: f64) -> Self {
+        self.settings.dropout = dropout;
+        self
+    }
+
+    /// Whether each layer also runs from the end to the beginning (default: no).
+    pub fn bidirectional(self, bidirectional: bool) -> Self {
+        self.again(|s| s.bidirectional = bidirectional)
+    }
+
+    /// The type of the parameters (default: f32).
+    pub fn dtype(self, dtype: DType) -> Self {
+        if dtype == self.settings.dtype {
+            return self;
+        }
+        self.again(|s| s.dtype = dtype)
+    }
+
+    /// `_l0`, `_l0_reverse`, `_l1`, …
+    fn suffix(&self, k: usize) -> String {
+        let directions = self.settings.directions();
+        format!("_l{}{}", k / directions, if k % directions == 1 { "_reverse" } else { "" })
+    }
+
+    /// Why it can not run over `steps` from these states.
+    fn problem(&self, steps: &Steps, states: &[(&'static str, &Tensor, usize)]) -> Option<Error> {
+        let (s, name) = (&self.settings, K::NAME);
+        if let Some(error) = s.problem(name, true) {
+            return Some(error);
+        }
+        let x = &steps.x;
+        let given = if steps.unbatched { x.shape().without(1) } else { x.shape().clone() };
+        if x.rank() != 3 {
+            let what = format!("{name}: the input {given} has {} axes", x.rank());
+            let layout = if s.batch_first { "[N, T, features]" } else { "[T, N, features]" };
+            return Some(Error::new(what).help(format!("{layout}, or [T, features] without a batch")));
+        }
+        if x.dtype() != s.dtype {
+            let what = format!("{name}: the input is {}, the parameters are {}", x.dtype(), s.dtype);
+            return Some(Error::new(what).help(format!("x.to_dtype(DType::{:?})", s.dtype)));
+        }
+        if x.size(2) != s.input_size {
+            let what = format!("{name}: the input has {} features, not {}: {}", x.size(2), s.input_size, x.shape());
+            return Some(Error::new(what).help(format!("{name}::new({}, {})", x.size(2), s.hidden_size)));
+        }
+        if x.size(0) == 0 {
+            return Some(Error::new(format!("{name}: the sequence has no step: {}", x.shape())));
+        }
+        let count = s.num_layers * s.directions();
+        for (what, state, size) in states {
+            let expected =
+                if steps.unbatched { Shape::from([count, *size]) } else { Shape::from([count, x.size(1), *size]) };
+            if *state.shape() != expected || state.dtype() != s.dtype {
+                let (have, wants) = (format!("{} {}", state.dtype(), state.shape()), format!("{} {expected}", s.dtype));
+                let error = Error::new(format!("{name}: {what} is {have}, not {wants}"));
+                let help =
+                    "[layers · directions, batch, size], also with batch_first; no batch where the input has none";
+                return Some(error.help(help));
+            }
+        }
+        None
+    }
+
+    /// The output of the last layer, and the last h and c.
+    #[track_caller]
+    fn run<S: Sequences>(&self, x: &S, h0: Option<&Tensor>, c0: Option<&Tensor>) -> (S, Tensor, Tensor) {
+        let scope = Scope::enter(self);
+        let s = &self.settings;
+        let steps = x.steps(s.batch_first);
+        let (count, width) = (s.num_layers * s.directions(), s.directions() * s.state());
+        let mut states = Vec::new();
+        states.extend(h0.map(|h| ("h_0", h, s.state())));
+        states.extend(c0.map(|c| ("c_0", c, s.hidden_size)));
+        let inputs: Vec<&Tensor> = std::iter::once(&steps.x).chain(states.iter().map(|(_, t, _)| *t)).collect();
+        let broken = inputs.iter().find_map(|t| t.error());
+        if let Some(error) = broken.or_else(|| self.problem(&steps, &states)) {
+            let batch = if steps.x.rank() == 3 { steps.x.size(1) } else { 1 };
+            let last = |size: usize| match steps.unbatched {
+                true => Shape::from([count, size]),
+                false => Shape::from([count, batch, size]),
+            };
+            let output = match steps.x.rank() {
+                0 => Shape::from([width]),
+                rank => steps.x.shape().with(rank - 1, width),
+            };
+            let output = Tensor::fail(error.clone(), &inputs, output, s.dtype);
+            let h_n = Tensor::fail(error.clone(), &inputs, last(s.state()), s.dtype);
+            let c_n = Tensor::fail(error, &inputs, last(s.hidden_size), s.dtype);
+            return (x.close(&scope.output(output), s.batch_first), h_n, c_n);
+        }
+        let enter = |state: Option<&Tensor>| {
+            let state = state.map(|t| if steps.unbatched { t.unsqueeze(1) } else { t.clone() });
+            match (state, &steps.order) {
+                (Some(t), Some((sorted, _))) => Some(t.index_select(1, sorted)),
+                (state, _) => state,
+            }
+        };
+        let (h0, c0) = (enter(h0), enter(c0));
+        let (output, h_n, c_n) = self.layers(&steps, h0.as_ref(), c0.as_ref());
+        let leave = |states: &[Tensor]| {
+            let all = Tensor::stack(&states.iter().collect::<Vec<_>>(), 0);
+            match &steps.order {
+                _ if steps.unbatched => all.squeeze(1),
+                Some((_, unsorted)) => all.index_select(1, unsorted),
+                None => all,
+            }
+        };
+        let c_n = if c_n.is_empty() { output.clone() } else { leave(&c_n) };
+        let output = scope.output(output);
+        (x.close(&output, s.batch_first), leave(&h_n), c_n)
+    }
+
+    #[track_caller]
+    fn layers(&self, steps: &Steps, h0: Option<&Tensor>, c0: Option<&Tensor>) -> (Tensor, Vec<Tensor>, Vec<Tensor>) {
+        let s = &self.settings;
+        let mut x = steps.x.clone();
+        let (mut h_n, mut c_n) = (Vec::new(), Vec::new());
+        for layer in 0..s.num_layers {
+            let mut outputs = Vec::new();
+            for direction in 0..s.directions() {
+                let k = layer * s.directions() + direction;
+                let suffix = self.suffix(k);
+                let mut recurrence = self.weights[k].recurrence(s.cell);
+                recurrence.h0 = h0.map(|h| h.select(0, k as isize));
+                recurrence.c0 = c0.map(|c| c.select(0, k as isize));
+                recurrence.lengths = steps.lengths.clone();
+                recurrence.reverse = direction == 1;
+                recurrence.gates = wanted::<K>(&suffix);
+                let found = recurrence.run(&x);
+                self.show(&found, &suffix);
+                outputs.push(found.output.tap(&format!("hidden{suffix}")));
+                h_n.push(found.h_n);
+                c_n.extend(found.c_n);
+            }
+            x = match &outputs[..] {
+                [one] => one.clone(),
+                both => Tensor::cat(&both.iter().collect::<Vec<_>>(), -1),
+            };
+            if s.dropout > 0.0 && layer + 1 < s.num_layers && self.site.mode().is_training() {
+                x = x.dropout(s.dropout);
+            }
+        }
+        (x, h_n, c_n)
+    }
+}
+
+impl<K: RecurrentKind> Recurrent<K> {
+    /// Shows the gates and cells of all steps to the taps that run.
+    #[track_caller]
+    fn show(&self, found: &Recurred, suffix: &str) {
+        if let Some(gates) = &found.gates {
+            show_gates::<K>(gates, suffix);
+        }
+        if let Some(cells) = &found.cells {
+            let _ = cells.tap(&format!("cell{suffix}"));
+        }
+    }
+}
+
+/// Whether a tap wants the gates or the cells.
+fn wanted<K: RecurrentKind>(suffix: &str) -> bool {
+    let cell = (K::CELL == RecurrentCell::Lstm).then_some("cell");
+    seeing::observed() && K::GATES.iter().copied().chain(cell).any(|n| seeing::tap_wanted(&format!("{n}{suffix}")))
+}
+
+/// Shows gates that stand side by side. The result does not depend on what is shown.
+#[track_caller]
+fn show_gates<K: RecurrentKind>(gates: &Tensor, suffix: &str) {
+    let count = K::GATES.len();
+    for (gate, values) in K::GATES.iter().zip(gates.chunk(count, -1)) {
+        let _ = values.tap(&format!("{gate}{suffix}"));
+    }
+}
+
+impl Recurrent<Elman> {
+    /// `"tanh"` (default) or `"relu"`.
+    pub fn nonlinearity(mut self, nonlinearity: &str) -> Self {
+        self.settings.choose(nonlinearity);
+        self
+    }
+
+    /// The output and the last hidden state, from the first one or from zeros.
+    #[track_caller]
+    pub fn forward<S: Sequences>(&self, x: &S, h0: Option<&Tensor>) -> (S, Tensor) {
+        let (output, h_n, _) = self.run(x, h0, None);
+        (output, h_n)
+    }
+}
+
+impl Recurrent<LongShortTerm> {
+    /// The size of the projection of the hidden state, below the hidden size; 0 (default) for none. Sak et al. (2014).
+    pub fn proj_size(self, proj_size: usize) -> Self {
+        self.again(|s| s.proj_size = proj_size)
+    }
+
+    /// The output and the last hidden state and cell, from the first ones or from zeros.
+    #[track_caller]
+    pub fn forward<S: Sequences>(&self, x: &S, state: Option<(&Tensor, &Tensor)>) -> (S, (Tensor, Tensor)) {
+        let (h0, c0) = state.unzip();
+        let (output, h_n, c_n) = self.run(x, h0, c0);
+        (output, (h_n, c_n))
+    }
+}
+
+impl Recurrent<Gated> {
+    /// The output and the last hidden state, from the first one or from zeros.
+    #[track_caller]
+    pub fn forward<S: Sequences>(&self, x: &S, h0: Option<&Tensor>) -> (S, Tensor) {
+        let (output, h_n, _) = self.run(x, h0, None);
+        (output, h_n)
+    }
+}
+
+impl<K: RecurrentKind> Module for Recurrent<K> {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        for (k, weights) in self.weights.iter().enumerate() {
+            weights.visit(&self.suffix(k), visitor);
+        }
+    }
+    fn kind(&self) -> &'static str {
+        K::NAME
+    }
+    fn label(&self) -> String {
+        format!("{} {}→{}", K::NAME, self.settings.input_size, self.settings.directions() * self.settings.state())
+    }
+    fn extra_repr(&self) -> String {
+        let s = &self.settings;
+        let mut text = format!("{}, {}", s.input_size, s.hidden_size);
+        let mut add = |there: bool, name: &str, value: String| {
+            if there {
+                text += &format!(", {name}={value}");
+            }
+        };
+        add(s.proj_size != 0, "proj_size", s.proj_size.to_string());
+        add(s.num_layers != 1, "num_layers", s.num_layers.to_string());
+        add(!s.bias, "bias", python(s.bias).to_owned());
+        add(s.batch_first, "batch_first", python(s.batch_first).to_owned());
+        add(s.dropout != 0.0, "dropout", format!("{:?}", s.dropout));
+        add(s.bidirectional, "bidirectional", python(s.bidirectional).to_owned());
+        text
+    }
+    fn site(&self) -> Option<&Site> {
+        Some(&self.site)
+    }
+}
+
+/// One step of [`RNN`].
+pub type RNNCell = RecurrentStep<Elman>;
+
+/// One step of [`LSTM`].
+pub type LSTMCell = RecurrentStep<LongShortTerm>;
+
+/// One step of [`GRU`].
+pub type GRUCell = RecurrentStep<Gated>;
+
+/// One step of a recurrent network: [`RNNCell`], [`LSTMCell`] and [`GRUCell`] are its kinds. The input is `[N, input_size]`
+/// or, without a batch, `[input_size]`; the state has the hidden size for features.
+#[derive(Clone, Debug)]
+pub struct RecurrentStep<K> {
+    /// The parameters.
+    pub weights: RecurrentWeights,
+    settings: Settings,
+    site: Site,
+    draws: Draws,
+    kind: PhantomData<K>,
+}
+
+impl<K: RecurrentKind> RecurrentStep<K> {
+    /// A step with biases, f32.
+    #[track_caller]
+    pub fn new(input_size: usize, hidden_size: usize) -> Self {
+        let settings = Settings::new(input_size, hidden_size, K::CELL);
+        let (mut weights, draws) = Draws::of(|| settings.weights());
+        RecurrentStep { weights: weights.swap_remove(0), settings, site: Site::here(), draws, kind: PhantomData }
+    }
+
+    fn again(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings;
+        change(&mut settings);
+        let (mut weights, draws) = self.draws.again(|| settings.weights());
+        RecurrentStep { weights: weights.swap_remove(0), settings, draws, ..self }
+    }
+
+    /// Whether there are biases (default: yes).
+    pub fn bias(self, bias: bool) -> Self {
+        self.again(|s| s.bias = bias)
+    }
+
+    /// The type of the parameters (default: f32).
+    pub fn dtype(self, dtype: DType) -> Self {
+        if dtype == self.settings.dtype {
+            return self;
+        }
+        self.again(|s| s.dtype = dtype)
+    }
+
+    /// Why it can not run over `x` from these states.
+    fn problem(&self, x: &Tensor, states: &[(&'static str, &Tensor)]) -> Option<Error> {
+        let (s, name) = (&self.settings, K::CELL_NAME);
+        if let Some(error) = s.problem(name, false) {
+            return Some(error);
+        }
+        if !(1..=2).contains(&x.rank()) {
+            let what = format!("{name}: the input {} has {} axes", x.shape(), x.rank());
+            return Some(Error::new(what).help("[N, features], or [features] without a batch"));
+        }
+        if x.dtype() != s.dtype {
+            let what = format!("{name}: the input is {}, the parameters are {}", x.dtype(), s.dtype);
+            return Some(Error::new(what).help(format!("x.to_dtype(DType::{:?})", s.dtype)));
+        }
+        if x.size(-1) != s.input_size {
+            let what = format!("{name}: the input has {} features, not {}: {}", x.size(-1), s.input_size, x.shape());
+            return Some(Error::new(what).help(format!("{name}::new({}, {})", x.size(-1), s.hidden_size)));
+        }
+        let expected = x.shape().with(x.rank() - 1, s.hidden_size);
+        let wrong = states.iter().find(|(_, t)| *t.shape() != expected || t.dtype() != s.dtype);
+        wrong.map(|(what, t)| {
+            let (have, wants) = (format!("{} {}", t.dtype(), t.shape()), format!("{} {expected}", s.dtype));
+            Error::new(format!("{name}: {what} is {have}, not {wants}, for an input {}", x.shape()))
+        })
+    }
+
+    #[track_caller]
+    fn run(&self, x: &Tensor, h: Option<&Tensor>, c: Option<&Tensor>) -> (Tensor, Tensor) {
+        let scope = Scope::enter(self);
+        let mut states = Vec::new();
+        states.extend(h.map(|h| ("h", h)));
+        states.extend(c.map(|c| ("c", c)));
+        let inputs: Vec<&Tensor> = std::iter::once(x).chain(states.iter().map(|(_, t)| *t)).collect();
+        let broken = inputs.iter().find_map(|t| t.error());
+        if let Some(error) = broken.or_else(|| self.problem(x, &states)) {
+            let shape = match x.rank() {
+                0 => Shape::from([self.settings.hidden_size]),
+                rank => x.shape().with(rank - 1, self.settings.hidden_size),
+            };
+            let fail = Tensor::fail(error, &inputs, shape, self.settings.dtype);
+            return (scope.output(fail.clone()), fail);
+        }
+        let unbatched = x.rank() == 1;
+        let wide = |t: &Tensor| if unbatched { t.unsqueeze(0) } else { t.clone() };
+        let mut layer = self.weights.recurrence(self.settings.cell);
+        layer.h0 = h.map(wide);
+        layer.c0 = c.map(wide);
+        layer.gates = wanted::<K>("");
+        let found = layer.run(&wide(x).unsqueeze(0));
+        if let Some(gates) = &found.gates {
+            show_gates::<K>(&gates.squeeze(0), "");
+        }
+        let narrow = |t: &Tensor| if unbatched { t.squeeze(0) } else { t.clone() };
+        let h = scope.output(narrow(&found.h_n));
+        let c = match &found.c_n {
+            Some(c) => narrow(c).tap("cell"),
+            None => h.clone(),
+        };
+        (h, c)
+    }
+}
+
+impl RecurrentStep<Elman> {
+    /// `"tanh"` (default) or `"relu"`.
+    pub fn nonlinearity(mut self, nonlinearity: &str) -> Self {
+        self.settings.choose(nonlinearity);
+        self
+    }
+
+    /// The next hidden state.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
+        self.run(x, h, None).0
+    }
+}
+
+impl RecurrentStep<LongShortTerm> {
+    /// The next hidden state and cell.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, state: Option<(&Tensor, &Tensor)>) -> (Tensor, Tensor) {
+        let (h, c) = state.unzip();
+        self.run(x, h, c)
+    }
+}
+
+impl RecurrentStep<Gated> {
+    /// The next hidden state.
+    #[track_caller]
+    pub fn forward(&self, x: &Tensor, h: Option<&Tensor>) -> Tensor {
+        self.run(x, h, None).0
+    }
+}
+
+impl<K: RecurrentKind> Module for RecurrentStep<K> {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.weights.visit("", visitor);
+    }
+    fn kind(&self) -> &'static str {
+        K::CELL_NAME
+    }
+    fn label(&self) -> String {
+        format!("{} {}→{}", K::CELL_NAME, self.settings.input_size, self.settings.hidden_size)
+    }
+    fn extra_repr(&self) -> String {
+        let s = &self.settings;
+        let bias = if s.bias { "" } else { ", bias=False" };
+        let function = if s.cell == RecurrentCell::Relu { ", nonlinearity=relu" } else { "" };
+        format!("{}, {}{bias}{function}", s.input_size, s.hidden_size)
+    }
+    fn site(&self) -> Option<&Site> {
+        Some(&self.site)
+    }
+}
