@@ -161,6 +161,16 @@ fn integers(draw: Draw<'_>, low: i64, high: i64, shape: Shape) -> Tensor {
     crate::op::elementwise::binary(limpid_kernels::fused::BinaryFn::Shr, &wide, &places) + low
 }
 
+/// Numbers of the exponential distribution of mean 1, −log(u), u in (0, 1]; none is 0.
+#[track_caller]
+pub(crate) fn exponential(shape: Shape, dtype: DType) -> Tensor {
+    let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let (whole, range) = fraction(&draw, &shape, wide);
+    let k = |v: f64| whole.constant_like(v);
+    // The largest u is 1, whose logarithm is 0: half of the next one's stands for it.
+    (-((&whole + k(1.0)) * k(1.0 / range)).log()).maximum(k(0.5 / range)).to_dtype(dtype)
+}
+
 impl Tensor {
     /// Numbers evenly spread over [0, 1), f32, from this thread's generator.
     #[track_caller]
@@ -190,20 +200,6 @@ impl Tensor {
     #[track_caller]
     pub fn randint(low: i64, high: i64, shape: impl Into<Shape>) -> Tensor {
         integers(&draw, low, high, shape.into())
-    }
-
-    /// Zero with probability `p`, else x/(1 − p): torch's dropout in training. The mask is drawn again for
-    /// the gradient, never stored.
-    #[track_caller]
-    pub fn dropout(&self, p: f64) -> Tensor {
-        if !(0.0..=1.0).contains(&p) {
-            let error = Error::new(format!("dropout: the probability is {p}")).help("a number from 0 to 1");
-            return Tensor::fail(error, &[self], self.shape().clone(), self.dtype());
-        }
-        let x = self.to_float();
-        let uniform = uniform(&draw, x.shape().clone(), DType::F32);
-        let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
-        (&x * scale).where_(&uniform.ge(p), x.zeros_like())
     }
 
     /// The numbers 0 to n − 1 in random order, i64, from this thread's generator.

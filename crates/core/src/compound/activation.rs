@@ -1,4 +1,4 @@
-//! Activations with a gradient that reads their result instead of their input.
+//! Activations whose own gradient is better than their body's: it reads the result, or it is smooth.
 
 use limpid_kernels::DType;
 use smallvec::smallvec;
@@ -41,7 +41,44 @@ impl Compound for Relu {
     }
 }
 
+/// y = log(1 + eˣ) = max(x, 0) + log1p(exp(−|x|)), without overflow. The body has an edge at 0 that the function has
+/// not: the gradient of its own is smooth, so that second derivatives are right there.
+#[derive(Debug)]
+struct Softplus;
+
+impl Compound for Softplus {
+    fn name(&self) -> &'static str {
+        "softplus"
+    }
+
+    fn key(&self, _key: &mut Vec<u64>) {}
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        inputs.to_vec()
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let x = &inputs[0];
+        vec![x.maximum(x.zeros_like()) + (-x.abs()).exp().log1p()]
+    }
+
+    /// g·sigmoid(x)
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        Some(smallvec![Some(b.g() * b.inputs[0].sigmoid())])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+}
+
 impl Tensor {
+    /// log(1 + eˣ) without overflow. Torch's `softplus`, without the threshold above which torch returns x.
+    #[track_caller]
+    pub fn softplus(&self) -> Tensor {
+        call_one(Softplus, &[&self.to_float()])
+    }
+
     /// max(0, x), element by element; NaN stays NaN. The gradient at 0 is 0. Torch's `relu`.
     ///
     /// ```

@@ -1,6 +1,6 @@
 //! Functions of each element.
 
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, LN_10};
+use std::f64::consts::{LN_2, LN_10};
 
 use limpid_kernels::DType;
 use limpid_kernels::fused::UnaryFn;
@@ -171,66 +171,6 @@ impl Tensor {
     pub fn erfc(&self) -> Tensor {
         let x = self.to_float();
         x.constant_like(1.0) - x.erf()
-    }
-
-    /// x·Φ(x) with Φ the distribution of the normal: x/2·(1 + erf(x/√2)). Torch's `gelu`.
-    #[track_caller]
-    pub fn gelu(&self) -> Tensor {
-        let x = self.to_float();
-        let phi = (&x * x.constant_like(FRAC_1_SQRT_2)).erf() + x.constant_like(1.0);
-        &x * x.constant_like(0.5) * phi
-    }
-
-    /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))). Torch's `gelu(approximate="tanh")`.
-    #[track_caller]
-    pub fn gelu_tanh(&self) -> Tensor {
-        let x = self.to_float();
-        let k = |v: f64| x.constant_like(v);
-        let inner = k((2.0 / std::f64::consts::PI).sqrt()) * (&x + k(0.044715) * (&x * &x * &x));
-        &x * k(0.5) * (k(1.0) + inner.tanh())
-    }
-
-    /// x·sigmoid(x). Torch's `silu`, also called swish.
-    #[track_caller]
-    pub fn silu(&self) -> Tensor {
-        let x = self.to_float();
-        &x * x.sigmoid()
-    }
-
-    /// x where x > 0, else `negative_slope`·x.
-    #[track_caller]
-    pub fn leaky_relu(&self, negative_slope: f64) -> Tensor {
-        let x = self.to_float();
-        x.where_(&x.gt(x.zeros_like()), &x * negative_slope)
-    }
-
-    /// log(1 + eˣ) without overflow: max(x, 0) + log1p(exp(−|x|)).
-    #[track_caller]
-    pub fn softplus(&self) -> Tensor {
-        let x = self.to_float();
-        x.maximum(x.zeros_like()) + (-x.abs()).exp().log1p()
-    }
-
-    /// log(1 + exp(`beta`·x)) / `beta`, and x itself where `beta`·x > `threshold`. Torch's defaults are 1 and 20.
-    ///
-    /// ```
-    /// use limpid_core::Tensor;
-    /// let y = Tensor::from([0.0f64, 3.0]).softplus_with(2.0, 5.0);
-    /// assert_eq!(y.to_vec::<f64>()?, [2f64.ln() / 2.0, 3.0]);
-    /// # Ok::<(), limpid_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn softplus_with(&self, beta: f64, threshold: f64) -> Tensor {
-        let x = self.to_float();
-        let scaled = &x * x.constant_like(beta);
-        let linear = scaled.gt(x.constant_like(threshold));
-        x.where_(&linear, scaled.softplus() / x.constant_like(beta))
-    }
-
-    /// log(sigmoid(x)) without overflow.
-    #[track_caller]
-    pub fn log_sigmoid(&self) -> Tensor {
-        -(-self.to_float()).softplus()
     }
 
     /// x limited to `min` … `max`. Torch's `clamp`: where min > max, max.

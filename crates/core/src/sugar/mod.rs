@@ -1,9 +1,11 @@
 //! Composed operations: one function each, said in primitives and compounds.
 
+mod activation;
 pub(crate) mod conv;
 mod creation;
 pub(crate) mod diagonal;
 mod display;
+mod dropout;
 mod einsum;
 pub(crate) mod getitem;
 mod indexing;

@@ -143,6 +143,15 @@ const ONE: &[(&str, bool, One)] = &[
     ("silu", false, |x| vec![x.silu()]),
     ("relu", false, |x| vec![x.relu()]),
     ("leaky_relu", false, |x| vec![x.leaky_relu(0.1)]),
+    ("elu celu selu", false, |x| vec![x.elu(0.7), x.celu(0.4), x.celu(-2.0), x.selu()]),
+    ("mish", false, |x| vec![x.mish()]),
+    ("hardtanh relu6", false, |x| vec![x.hardtanh(-0.77, 0.81) * x, x.relu6() * x]),
+    ("hardsigmoid hardswish", false, |x| vec![(x * 3.1).hardsigmoid().square(), (x * 3.1).hardswish()]),
+    ("hardshrink softshrink", false, |x| vec![x.hardshrink(0.52).square(), x.softshrink(0.52).square()]),
+    ("threshold", false, |x| vec![x.threshold(0.21, -3.0).square()]),
+    ("tanhshrink softsign", false, |x| vec![x.tanhshrink(), x.softsign()]),
+    ("glu softmin", false, |x| vec![Tensor::cat(&[x, &x.square()], 0).glu(0), x.softmin(1)]),
+    ("prelu", false, |x| vec![x.prelu(&x.sum(0)), x.prelu(&x.sum(..))]),
     ("floor ceil trunc round", false, |x| vec![x.floor() * x, x.ceil() * x, x.trunc() * x, x.round() * x]),
     ("clamp", false, |x| vec![x.clamp(-0.77, 1.21)]),
     ("cast", false, |x| vec![x.to_dtype(DType::F64) * x.to_dtype(DType::I64)]),
@@ -361,6 +370,7 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
         list.push(Whole { name, points, f });
     };
     add("relu", &[&[3, 4]], Box::new(|x| vec![x[0].relu()]));
+    add("softplus", &[&[3, 4]], Box::new(|x| vec![x[0].softplus()]));
     add("softmax", &[&[3, 5]], Box::new(|x| vec![x[0].softmax(-1)]));
     add("log_softmax", &[&[3, 5]], Box::new(|x| vec![x[0].log_softmax(-1)]));
     add("linear", &[&[2, 2, 3], &[4, 3], &[4]], Box::new(|x| vec![x[0].linear(&x[1], Some(&x[2]))]));

@@ -243,7 +243,7 @@ impl Maker {
         let x = self.float();
         let t = x.t.clone();
         let near = if x.mag > 2.0 { t.tanh() } else { t.clone() };
-        match self.dice.below(27) {
+        match self.dice.below(28) {
             0 => self.derive(near.exp(), 8.0, &[&x], 8.0, 4.0, false),
             1 => self.derive(near.expm1(), 8.0, &[&x], 8.0, 4.0, false),
             2 => self.derive((t.abs() + 0.5).log(), 4.0, &[&x], 2.0, 6.0, false),
@@ -294,6 +294,7 @@ impl Maker {
                 6.0,
                 false,
             ),
+            27 => self.derive(t.softplus(), x.mag + 0.7, &[&x], 1.0, 4.0, false),
             20 => {
                 let y = t.dropout(0.3);
                 self.derive(y, x.mag * 1.5, &[&x], 1.5, 2.0, false)

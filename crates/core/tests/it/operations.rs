@@ -45,6 +45,16 @@ const UNARY: &[(&str, f64, Unary, &[DType])] = &[
     ("silu", 1.0, |x| vec![x.silu()], NONE),
     ("relu", 1.0, |x| vec![x.relu()], NONE),
     ("leaky_relu", 1.0, |x| vec![x.leaky_relu(0.01)], NONE),
+    ("elu", 2.0, |x| vec![x.elu(0.5)], NONE),
+    ("celu", 4.0, |x| vec![x.celu(2.0)], NONE),
+    ("selu", 2.0, |x| vec![x.selu()], NONE),
+    ("mish", 2.0, |x| vec![x.mish()], NONE),
+    ("hardsigmoid", 2.0, |x| vec![x.hardsigmoid()], NONE),
+    ("hardswish", 4.0, |x| vec![x.hardswish()], NONE),
+    ("hardshrink", 1.0, |x| vec![x.hardshrink(0.5)], NONE),
+    ("softshrink", 1.0, |x| vec![x.softshrink(0.5)], NONE),
+    ("tanhshrink", 1.0, |x| vec![x.tanhshrink()], NONE),
+    ("softsign", 2.0, |x| vec![x.softsign()], NONE),
     ("floor", 1.0, |x| vec![x.floor()], NONE),
     ("ceil", 1.0, |x| vec![x.ceil()], NONE),
     ("trunc", 1.0, |x| vec![x.trunc()], NONE),
@@ -470,6 +480,8 @@ fn random_draws() {
             x.dropout(0.3),
             x.dropout(0.0),
             x.dropout(1.0),
+            x.alpha_dropout(0.3),
+            x.rrelu(0.1, 0.5),
         ];
         for dtype in FLOATS {
             results.push(rng.rand(shape.clone(), dtype));

@@ -91,6 +91,7 @@ const OPERATIONS: &[&str] = &[
     "tap",
     "finite",
     "relu",
+    "softplus",
     "linear",
     "softmax",
     "softmax_grad",

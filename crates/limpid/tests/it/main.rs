@@ -1,5 +1,7 @@
 //! What modules and losses promise: paths, messages, names, state, slopes at the edges.
 
+mod activations;
+mod dropouts;
 mod lazy;
 mod losses;
 mod norms;

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use limpid::{DType, Error, Padding, Sizes, Tensor, Value};
 use serde_json::{Map, Value as Json};
 
+use super::random::Law;
+
 /// Tensors by the name that the JSON gives them.
 pub type Tensors = BTreeMap<String, Tensor>;
 
@@ -21,7 +23,7 @@ pub struct Args<'a> {
     /// The whole call as a sentence, where it is one.
     text: Option<&'a str>,
     tensors: &'a Tensors,
-    random: bool,
+    law: Option<Law>,
     next: usize,
     keyword_only: bool,
     read: RefCell<BTreeSet<String>>,
@@ -38,7 +40,7 @@ impl<'a> Args<'a> {
     pub fn named(kwargs: &'a Json, tensors: &'a Tensors) -> Args<'a> {
         let read = RefCell::default();
         let (named, text) = (kwargs.as_object(), kwargs.as_str());
-        Args { positional: &[], named, text, tensors, random: false, next: 0, keyword_only: false, read }
+        Args { positional: &[], named, text, tensors, law: None, next: 0, keyword_only: false, read }
     }
 
     /// From here on the signature takes names only: Python's `*`.
@@ -116,14 +118,14 @@ impl<'a> Args<'a> {
         self.text.take().ok_or_else(|| "the call is no sentence".to_owned())
     }
 
-    /// Notes that the result is random: torch's own draw is no one else's.
-    pub fn draws(&mut self) {
-        self.random = true;
+    /// Notes that the result is random: torch's own draw is no one else's, so the law of the draws is tested.
+    pub fn draws(&mut self, law: Law) {
+        self.law = Some(law);
     }
 
-    /// Whether the result is random.
-    pub fn is_random(&self) -> bool {
-        self.random
+    /// The law of the result, where it is random.
+    pub fn law(&mut self) -> Option<Law> {
+        self.law.take()
     }
 
     /// Refuses a call of which something was not read.

@@ -12,8 +12,6 @@ pub struct Verdict {
     pub problems: Vec<String>,
     /// The largest difference among what is wrong.
     pub largest: f64,
-    /// Why the case does not count, where it can not be decided.
-    pub skipped: Option<&'static str>,
 }
 
 /// `torch.testing.assert_close`'s relative and absolute tolerance of a type.
@@ -79,27 +77,6 @@ impl Verdict {
             self.largest = self.largest.max(largest);
             self.wrong(format!("{what}[{i}] is {a:e}, not {b:e}"));
         }
-    }
-
-    /// Checks what holds for random results too: types, shapes, and a gradient exactly where there is a value.
-    pub fn random(&mut self, case: &Case, outputs: &[Tensor], leaf: &Tensor) -> Result<()> {
-        self.skipped = Some("random values: only types, shapes and masks are checked");
-        for (i, output) in outputs.iter().enumerate() {
-            let Some(expected) = case.tensors.get(&format!("output{i}")) else {
-                self.wrong(format!("output{i} has no counterpart"));
-                continue;
-            };
-            eval([output]).map_err(line)?;
-            if (output.dtype(), output.shape()) != (expected.dtype(), expected.shape()) {
-                self.wrong(format!("output{i} is {} {}", output.dtype(), output.shape()));
-                continue;
-            }
-            let slope = gradients(&output.sum(..), &[leaf]).map_err(line)?.remove(0);
-            let slope = slope.unwrap_or_else(|| leaf.detach().zeros_like());
-            let kept = leaf.ne(0.0);
-            self.compare("mask", &output.ne(0.0).logical_and(&kept), &slope.ne(0.0).logical_and(&kept));
-        }
-        Ok(())
     }
 
     /// Compares the outputs, and the gradients of Σ output·w by `leaves`, `w[i] = cos(0.7·i + 0.3)`.

@@ -1,6 +1,7 @@
 //! Wrong arguments: each fails at the first read with a message that says what is wrong, at the line of the call, and
 //! never with a panic. One table, a file for each family.
 
+mod activation;
 mod conv;
 mod linear;
 mod norm;
@@ -24,6 +25,7 @@ pub const fn wrong(name: &'static str, call: fn() -> Result<Tensor>, says: &'sta
 }
 
 const FAMILIES: &[(&str, &[Wrong])] = &[
+    ("activation.rs", activation::WRONG),
     ("conv.rs", conv::WRONG),
     ("linear.rs", linear::WRONG),
     ("norm.rs", norm::WRONG),

@@ -1,6 +1,6 @@
 //! `torch.nn.functional`.
 
-mod activation;
+pub mod activation;
 mod attention;
 mod conv;
 mod embedding;
@@ -47,14 +47,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
             weight.as_ref(),
         ))
     }),
-    ("dropout", |a| {
-        let (x, p, training) = (a.required::<Tensor>("input")?, a.or("p", 0.5)?, a.or("training", true)?);
-        a.no_effect("inplace")?;
-        if training && p > 0.0 && p < 1.0 {
-            a.draws();
-        }
-        one(if training { x.dropout(p) } else { x })
-    }),
     // PyTorch's own cases give the table first.
     ("embedding", |a| {
         let (weight, index) = (a.required::<Tensor>("weight")?, a.required("input")?);
@@ -63,14 +55,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         a.only("scale_grad_by_freq", false)?;
         a.only("sparse", false)?;
         one(weight.embedding(&index))
-    }),
-    ("gelu", |a| {
-        let x = a.required::<Tensor>("input")?;
-        one(match a.or("approximate", "none".to_owned())?.as_str() {
-            "none" => x.gelu(),
-            "tanh" => x.gelu_tanh(),
-            other => return Err(format!("argument approximate not read: {other}")),
-        })
     }),
     ("l1_loss", |a| {
         let (input, target) = pair(a)?;
@@ -84,20 +68,10 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let (weight, bias) = (a.option::<Tensor>("weight")?, a.option::<Tensor>("bias")?);
         one(x.layer_norm(shape, weight.as_ref(), bias.as_ref(), a.or("eps", 1e-5)?))
     }),
-    ("leaky_relu", |a| {
-        let (x, slope) = (a.required::<Tensor>("input")?, a.or("negative_slope", 0.01)?);
-        a.no_effect("inplace")?;
-        one(x.leaky_relu(slope))
-    }),
     ("linear", |a| {
         let (x, weight) = (a.required::<Tensor>("input")?, a.required("weight")?);
         one(x.linear(&weight, a.option::<Tensor>("bias")?.as_ref()))
     }),
-    ("log_softmax", |a| {
-        let (x, dim) = typed_rows(a)?;
-        one(x.log_softmax(dim))
-    }),
-    ("logsigmoid", |a| one(a.required::<Tensor>("input")?.log_sigmoid())),
     ("mse_loss", |a| {
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
@@ -113,7 +87,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         one(NLLLoss { weight: buffer(weight), ignore_index, reduction }.forward(&input, &target))
     }),
     ("pad.constant", pad),
-    ("relu", |a| in_place(a, Tensor::relu)),
     ("scaled_dot_product_attention", |a| {
         let (q, k, v) = (a.required::<Tensor>("query")?, a.required("key")?, a.required("value")?);
         let mask = a.option("attn_mask")?;
@@ -123,21 +96,11 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         a.only("enable_gqa", false)?;
         one(q.attention(&k, &v, &AttentionOptions { mask, causal, scale, ..AttentionOptions::default() }))
     }),
-    ("silu", |a| in_place(a, Tensor::silu)),
     ("smooth_l1_loss", |a| {
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
         one(SmoothL1Loss { reduction, beta: a.or("beta", 1.0)? }.forward(&input, &target))
-    }),
-    ("softmax", |a| {
-        let (x, dim) = typed_rows(a)?;
-        one(x.softmax(dim))
-    }),
-    ("softplus", |a| {
-        let x = a.required::<Tensor>("input")?;
-        let (beta, threshold) = (a.or("beta", 1.0)?, a.or("threshold", 20.0)?);
-        one(x.softplus_with(beta, threshold))
     }),
 ];
 
@@ -147,12 +110,6 @@ fn one(t: Tensor) -> Result<Vec<Tensor>> {
 
 fn pair(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
     Ok((a.required("input")?, a.required("target")?))
-}
-
-fn in_place(a: &mut Args<'_>, f: fn(&Tensor) -> Tensor) -> Result<Vec<Tensor>> {
-    let x = a.required("input")?;
-    a.no_effect("inplace")?;
-    one(f(&x))
 }
 
 /// The input in the type that is asked for, and the axis: what torch's softmax functions take.

@@ -14,14 +14,15 @@ mod shape;
 use std::rc::Rc;
 
 use limpid::nn::{
-    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Dropout, Embedding, Flatten, GELU, Identity, L1Loss, LayerNorm,
-    LeakyReLU, Linear, LogSoftmax, MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
+    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Embedding, Flatten, GELU, Identity, L1Loss, LayerNorm, LeakyReLU,
+    Linear, LogSoftmax, MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
 };
 use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
 
 use crate::conformance::args::{Args, Result, Tensors, dtype, line};
 use crate::conformance::cases::Case;
 use crate::conformance::check::Verdict;
+use crate::conformance::random;
 
 /// A module, and how it is called with the arguments of a forward pass.
 pub struct Built {
@@ -85,10 +86,6 @@ const MODULES: &[(&str, Make)] = &[
             CrossEntropyLoss { weight: buffer(weight), ignore_index, reduction, label_smoothing },
             CrossEntropyLoss::forward,
         )
-    }),
-    ("Dropout", |a, _| {
-        let p = a.or("p", 0.5)?;
-        plain(a, Dropout::new(p))
     }),
     ("Embedding", |a, dtype| {
         let made = Embedding::new(a.required("num_embeddings")?, a.required("embedding_dim")?).dtype(dtype);
@@ -218,6 +215,10 @@ fn run(make: Make, case: &Case) -> Result<Verdict> {
     let named = module.named_parameters();
     let parameters = named.iter().map(|(name, p)| (format!("param.{name}"), p.tensor()));
     let leaves: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), t.clone())).chain(parameters).collect();
+    if let Some(law) = args.law() {
+        random::check(&mut verdict, case, &law, &leaves, &|| forward(&mut Args::new(call, &inputs)))?;
+        return Ok(verdict);
+    }
     let count = call["outputs"].as_u64().unwrap_or(0) as usize;
     verdict.outputs(case, count, &outputs, &leaves)?;
     let after = no_grad(|| module.state_dict());

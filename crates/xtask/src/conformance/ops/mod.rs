@@ -15,6 +15,7 @@ use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
 use crate::conformance::check::Verdict;
 use crate::conformance::modules::inputs;
+use crate::conformance::random;
 
 /// Reads the arguments and calls the function.
 pub type Call = fn(&mut Args<'_>) -> Result<Vec<Tensor>>;
@@ -179,8 +180,8 @@ pub fn run(call: impl Fn(&mut Args<'_>) -> Result<Vec<Tensor>>, case: &Case) -> 
     args.finish()?;
     let leaves: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), t.clone())).collect();
     let mut verdict = Verdict::default();
-    if let (true, Some((_, leaf))) = (args.is_random(), leaves.first()) {
-        verdict.random(case, &outputs, leaf)?;
+    if let Some(law) = args.law() {
+        random::check(&mut verdict, case, &law, &leaves, &|| call(&mut Args::new(&case.json, &inputs)))?;
         return Ok(verdict);
     }
     verdict.outputs(case, case.json["outputs"].as_u64().unwrap_or(0) as usize, &outputs, &leaves)?;
