@@ -13,6 +13,7 @@ mod arithmetic;
 pub mod attention;
 mod buffer;
 pub mod conv;
+pub mod ctc;
 pub mod dot;
 mod dtype;
 mod floats;

@@ -7,7 +7,9 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod batch_norm;
+pub(crate) mod check;
 pub(crate) mod conv;
+pub(crate) mod ctc;
 pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod loss;
@@ -104,6 +106,8 @@ pub(crate) enum Fault {
     DivisionByZero,
     /// A value that had to be finite.
     NotFinite(Arc<str>),
+    /// A value that a condition forbids.
+    Refused(Arc<str>),
 }
 
 impl From<FusedFault> for Fault {

@@ -361,6 +361,7 @@ fn fault_error(name: &str, fault: Fault) -> Error {
             .note(format!("at element {} of the index", fault.position)),
         Fault::DivisionByZero => Error::new(format!("{name}: integer division by zero")),
         Fault::NotFinite(what) => crate::op::structure::not_finite(&what),
+        Fault::Refused(what) => Error::new(&*what),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Composed operations: one function each, said in primitives and compounds.
 
 mod activation;
+mod bilinear;
 pub(crate) mod conv;
 mod creation;
 pub(crate) mod diagonal;
 mod display;
+mod distance;
 mod dropout;
 mod einsum;
 pub(crate) mod getitem;

@@ -3,9 +3,10 @@
 
 mod activation;
 mod batch_norm;
+mod bilinear;
 mod conv;
 mod conv_transpose;
-mod draws;
+pub(crate) mod draws;
 mod dropout;
 mod embedding;
 pub mod init;
@@ -25,6 +26,7 @@ pub use activation::{
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
 };
+pub use bilinear::Bilinear;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, PaddingMode};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
@@ -46,7 +48,11 @@ pub use sequential::Sequential;
 pub use shape::{Flatten, Identity};
 
 pub use crate::loss::{
-    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, Reduction, SmoothL1Loss,
+    AdaptiveLogSoftmaxWithLoss, BCELoss, BCEWithLogitsLoss, CTCLoss, CosineEmbeddingLoss, CosineSimilarity,
+    CrossEntropyLoss, GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LinearCrossEntropyLoss,
+    MSELoss, MarginRankingLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss, MultiMarginLoss, NLLLoss,
+    PairwiseDistance, PoissonNLLLoss, Reduction, SmoothL1Loss, SoftMarginLoss, TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
 };
 
 use limpid_core::{Error, Shape, Tensor};

@@ -10,30 +10,31 @@ mod pool;
 mod resample;
 mod shape;
 
+pub use loss::lengths;
+
 use limpid::nn::{BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss};
 use limpid::{AttentionOptions, DType, Tensor};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
 use crate::conformance::check::Verdict;
-use crate::conformance::modules::{buffer, reduction};
+use crate::conformance::modules::reduction;
 use crate::conformance::ops::{Call, run};
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 const FUNCTIONALS: &[(&str, Call)] = &[
     ("binary_cross_entropy", |a| {
-        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let ((input, target), weight) = (pair(a)?, a.option::<Tensor>("weight")?);
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
-        one(BCELoss { weight: buffer(weight), reduction }.forward(&input, &target))
+        one(BCELoss { weight: None, reduction }.weighted(&input, &target, weight.as_ref()))
     }),
     ("binary_cross_entropy_with_logits", |a| {
-        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let ((input, target), weight) = (pair(a)?, a.option::<Tensor>("weight")?);
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
-        let reduction = reduction(a, size_average, reduce)?;
-        let pos_weight = a.option("pos_weight")?;
-        one(BCEWithLogitsLoss { weight: buffer(weight), reduction, pos_weight: buffer(pos_weight) }
-            .forward(&input, &target))
+        let loss = BCEWithLogitsLoss::new().reduction(reduction(a, size_average, reduce)?);
+        let pos_weight = a.option::<Tensor>("pos_weight")?;
+        one(loss.weighted(&input, &target, weight.as_ref(), pos_weight.as_ref()))
     }),
     ("cross_entropy", |a| {
         let ((input, target), weight) = (pair(a)?, a.option::<Tensor>("weight")?);
@@ -60,8 +61,10 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let loss = L1Loss::new().reduction(reduction(a, size_average, reduce)?);
-        a.absent("weight")?;
-        one(loss.forward(&input, &target))
+        one(match a.option("weight")? {
+            Some(weight) => loss.weighted(&input, &target, &weight),
+            None => loss.forward(&input, &target),
+        })
     }),
     ("layer_norm", |a| {
         let (x, shape) = (a.required::<Tensor>("input")?, a.required::<Vec<usize>>("normalized_shape")?);
@@ -76,15 +79,17 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         let loss = MSELoss::new().reduction(reduction(a, size_average, reduce)?);
-        a.absent("weight")?;
-        one(loss.forward(&input, &target))
+        one(match a.option("weight")? {
+            Some(weight) => loss.weighted(&input, &target, &weight),
+            None => loss.forward(&input, &target),
+        })
     }),
     ("nll_loss", |a| {
-        let ((input, target), weight) = (pair(a)?, a.option("weight")?);
+        let ((input, target), weight) = (pair(a)?, a.option::<Tensor>("weight")?);
         let size_average = a.option("size_average")?;
         let (ignore_index, reduce) = (a.or("ignore_index", -100)?, a.option("reduce")?);
         let reduction = reduction(a, size_average, reduce)?;
-        one(NLLLoss { weight: buffer(weight), ignore_index, reduction }.forward(&input, &target))
+        one(NLLLoss { weight: None, ignore_index, reduction }.weighted(&input, &target, weight.as_ref()))
     }),
     ("pad.constant", pad),
     ("scaled_dot_product_attention", |a| {
@@ -104,11 +109,13 @@ const FUNCTIONALS: &[(&str, Call)] = &[
     }),
 ];
 
-fn one(t: Tensor) -> Result<Vec<Tensor>> {
+/// A function's one result.
+pub fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
 }
 
-fn pair(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
+/// An input and a target.
+pub fn pair(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
     Ok((a.required("input")?, a.required("target")?))
 }
 

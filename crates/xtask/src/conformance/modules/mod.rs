@@ -11,6 +11,8 @@ mod recurrent;
 mod resample;
 mod shape;
 
+pub use loss::{older, with_distance};
+
 use std::rc::Rc;
 
 use limpid::nn::{
@@ -46,7 +48,7 @@ pub fn buffer(weight: Option<Tensor>) -> Option<Buffer> {
 }
 
 /// A loss of an input and a target.
-fn loss<M: Module + 'static>(module: M, forward: fn(&M, &Tensor, &Tensor) -> Tensor) -> Result<Built> {
+pub fn loss<M: Module + 'static>(module: M, forward: fn(&M, &Tensor, &Tensor) -> Tensor) -> Result<Built> {
     let module = Rc::new(module);
     let called = module.clone();
     let forward = move |a: &mut Args<'_>| {
@@ -155,6 +157,7 @@ pub fn reduction(a: &mut Args<'_>, size_average: Option<bool>, reduce: Option<bo
         (_, true, Some(false), _) | ("none", false, ..) => Reduction::None,
         (_, true, _, Some(false)) | ("sum", false, ..) => Reduction::Sum,
         (_, true, ..) | ("mean", false, ..) => Reduction::Mean,
+        ("batchmean", false, ..) => Reduction::BatchMean,
         _ => return Err(format!("argument reduction not read: {name}")),
     })
 }

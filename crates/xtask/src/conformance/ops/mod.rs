@@ -101,6 +101,17 @@ const CALLS: &[(&str, Call)] = &[
             (None, None) => Err("clamp without bounds is not built yet".to_owned()),
         }
     }),
+    // The last argument of torch's `cdist` chooses how it computes.
+    ("cdist", |a| {
+        let (x, y): (Tensor, Tensor) = (a.required("x1")?, a.required("x2")?);
+        let p = a.or("p", 2.0)?;
+        a.no_effect("compute_mode")?;
+        one(x.cdist(&y, p))
+    }),
+    ("dist", |a| {
+        let (x, y): (Tensor, Tensor) = (a.required("input")?, a.required("other")?);
+        one(x.dist(&y, a.or("p", 2.0)?))
+    }),
     ("div", |a| {
         let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
         match a.option::<String>("rounding_mode")?.as_deref() {
