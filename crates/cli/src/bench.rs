@@ -16,12 +16,13 @@ use crate::settings::placed_unknown;
 use crate::terminal::say;
 
 pub const USAGE: &str = "\
-limpid bench [--list] [--json] [--check] [--captured] [--only NAME,...] [--threads N]
+limpid bench [--list] [--json] [--check] [--captured | --tapped] [--only NAME,...] [--threads N]
 
   --list        the names of the cases
   --json        one JSON object a line
   --check       the first 20 losses of the training cases, against PyTorch's
   --captured    training and inference as captured steps
+  --tapped      training while a tap takes statistics of all values and gradients
   --only NAMES  these cases only, separated by commas
   --threads N   threads to use
 ";
@@ -32,9 +33,27 @@ struct Prepared {
     flop: Option<f64>,
 }
 
+/// How a step of a network is run.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Recorded,
+    Captured,
+    Tapped,
+}
+
+impl How {
+    fn option(self) -> Option<&'static str> {
+        match self {
+            How::Recorded => None,
+            How::Captured => Some("--captured"),
+            How::Tapped => Some("--tapped"),
+        }
+    }
+}
+
 struct Case {
     name: &'static str,
-    build: fn(captured: bool) -> Result<Prepared>,
+    build: fn(how: How) -> Result<Prepared>,
 }
 
 const CASES: &[Case] = &[
@@ -47,8 +66,8 @@ const CASES: &[Case] = &[
     Case { name: "exp_64MB", build: |_| unary(&[MB64], |x| x.exp()) },
     Case { name: "softmax_4096x1024", build: |_| unary(&[4096, 1024], |x| x.softmax(-1)) },
     Case { name: "layernorm_4096x1024", build: |_| unary(&[4096, 1024], |x| x.layer_norm([1024], None, None, 1e-5)) },
-    Case { name: "train_xor_2-8-1_b4_sgd", build: |captured| training(Net::Xor, captured) },
-    Case { name: "train_mlp_784-512-512-10_b128_adam", build: |captured| training(Net::Mlp, captured) },
+    Case { name: "train_xor_2-8-1_b4_sgd", build: |how| training(Net::Xor, how) },
+    Case { name: "train_mlp_784-512-512-10_b128_adam", build: |how| training(Net::Mlp, how) },
     Case { name: "infer_mlp_b1", build: inference },
     Case { name: "record_1000_nodes", build: |_| record(1000) },
 ];
@@ -154,7 +173,7 @@ impl Net {
     }
 }
 
-fn training(net: Net, captured: bool) -> Result<Prepared> {
+fn training(net: Net, how: How) -> Result<Prepared> {
     let model = net.model();
     let batches: Vec<(Tensor, Tensor)> = (0..4).map(|i| net.batch(i)).collect();
     for (x, y) in &batches {
@@ -162,8 +181,15 @@ fn training(net: Net, captured: bool) -> Result<Prepared> {
     }
     let mut apply = net.optimizer(&model);
     let mut turn = 0;
-    let mut body = move |x: &Tensor, y: &Tensor| apply(&net.loss(&model, x, y));
-    let step: Box<dyn FnMut() -> Result<()>> = if captured {
+    let mut body = move |x: &Tensor, y: &Tensor| {
+        let mut run = || apply(&net.loss(&model, x, y));
+        if how != How::Tapped {
+            return run();
+        }
+        let tap = Tap::new("**").gradients().statistics(32);
+        tap.run(&model, || run().unwrap_or_else(Tensor::failed)).map(|seen| seen.output().clone())
+    };
+    let step: Box<dyn FnMut() -> Result<()>> = if how == How::Captured {
         let mut capture =
             Capture::new(move |input: &[Tensor]| vec![body(&input[0], &input[1]).unwrap_or_else(Tensor::failed)]);
         Box::new(move || {
@@ -181,13 +207,13 @@ fn training(net: Net, captured: bool) -> Result<Prepared> {
     Ok(Prepared { step, flop: None })
 }
 
-fn inference(captured: bool) -> Result<Prepared> {
+fn inference(how: How) -> Result<Prepared> {
     let model = Net::Mlp.model();
     model.eval();
     let inputs: Vec<Tensor> = (0..4).map(|_| Tensor::randn([1, 784])).collect();
     eval(&inputs)?;
     let mut turn = 0;
-    let step: Box<dyn FnMut() -> Result<()>> = if captured {
+    let step: Box<dyn FnMut() -> Result<()>> = if how == How::Captured {
         let mut capture = Capture::new(move |input: &[Tensor]| vec![no_grad(|| model.forward(&input[0]))]);
         Box::new(move || {
             turn += 1;
@@ -237,16 +263,17 @@ fn peak_mb() -> Option<f64> {
 /// What the user asks for.
 struct Options {
     json: bool,
-    captured: bool,
+    how: How,
     only: Vec<String>,
     threads: Option<String>,
 }
 
-const OPTIONS: [Option_; 6] = [
+const OPTIONS: [Option_; 7] = [
     ("list", None),
     ("json", None),
     ("check", None),
     ("captured", None),
+    ("tapped", None),
     ("only", Some("NAMES")),
     ("threads", Some("N")),
 ];
@@ -271,7 +298,16 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
         return Ok(());
     }
     let threads = args.value("threads").map(str::to_owned);
-    let options = Options { json: args.has("json"), captured: args.has("captured"), only, threads };
+    let how = match (args.has("captured"), args.has("tapped")) {
+        (true, true) => {
+            let error = Error::new("bench: --captured and --tapped are two ways to run a step");
+            return Err(Failure::Misused(error.help("one of them")));
+        }
+        (true, false) => How::Captured,
+        (false, true) => How::Tapped,
+        (false, false) => How::Recorded,
+    };
+    let options = Options { json: args.has("json"), how, only, threads };
     if args.has("check") {
         check()?
     } else {
@@ -289,7 +325,7 @@ fn all(options: &Options) -> Result<()> {
     for case in CASES.iter().filter(|c| options.only.is_empty() || options.only.iter().any(|n| n == c.name)) {
         let mut command = Command::new(&program);
         command.args(["bench", "--only", case.name]);
-        command.args(options.json.then_some("--json")).args(options.captured.then_some("--captured"));
+        command.args(options.json.then_some("--json")).args(options.how.option());
         if let Some(threads) = &options.threads {
             command.args(["--threads", threads]);
         }
@@ -304,7 +340,7 @@ fn all(options: &Options) -> Result<()> {
 fn one(name: &str, options: &Options) -> Result<()> {
     limpid::manual_seed(0);
     let case = CASES.iter().find(|c| c.name == name).expect("checked when the options were read");
-    let mut prepared = (case.build)(options.captured)?;
+    let mut prepared = (case.build)(options.how)?;
     let (median, least) = measure(&mut *prepared.step)?;
     let gflops = prepared.flop.map(|flop| flop / median / 1e3);
     let (threads, rss) = (cpu().pool.threads(), peak_mb());
@@ -314,7 +350,7 @@ fn one(name: &str, options: &Options) -> Result<()> {
             "{{\"name\":\"{name}\",\"median_us\":{median:.3},\"min_us\":{least:.3},\"gflops\":{},\"threads\":{threads},\"rss_mb\":{},\"captured\":{}}}",
             number(gflops),
             number(rss),
-            options.captured
+            options.how == How::Captured
         )
     } else {
         let rate = gflops.map_or_else(String::new, |g| format!(" {g:8.1} GFLOP/s"));
