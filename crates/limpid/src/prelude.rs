@@ -5,9 +5,9 @@ pub use crate::loss::*;
 pub use crate::nn::*;
 pub use crate::optim::{
     ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ChainedScheduler, ConstantLR, CosineAnnealingLR,
-    CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, Gradients, Group, LambdaLR, LinearLR, LossExt, LrScheduler,
-    MultiStepLR, MultiplicativeLR, Muon, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop, ReduceLROnPlateau,
-    Rprop, SGD, SWALR, Schedule, SequentialLR, StepLR, StepLoss,
+    CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, Gradients, Group, LBFGS, LambdaLR, LinearLR, LossExt,
+    LrScheduler, MultiStepLR, MultiplicativeLR, Muon, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop,
+    ReduceLROnPlateau, Rprop, SGD, SWALR, Schedule, SequentialLR, StepLR, StepLoss,
 };
 pub use crate::train::accuracy;
 pub use crate::{

@@ -2,7 +2,7 @@
 
 use limpid_core::{Shape, Tensor};
 
-use crate::optim::core::{Kept, Update};
+use crate::optim::core::{Kept, Update, power};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
 use crate::optim::options::{Options, Range, Spec, spec};
 
@@ -73,8 +73,8 @@ impl<const DECOUPLED: bool> Rule for Moments<DECOUPLED> {
         // In f64, as torch computes them on the host: 1 − β₂ᵗ has three digits in f32.
         let steps = u.counted(0);
         let one = steps.ones_like();
-        let first = &one - steps.constant_like(b1).pow(&steps);
-        let second = (&one - steps.constant_like(b2).pow(&steps)).sqrt();
+        let first = &one - power(b1, &steps);
+        let second = (&one - power(b2, &steps)).sqrt();
         let (g, value) = if u.options.flag("decoupled_weight_decay") {
             (u.direction(), u.shrunk())
         } else {

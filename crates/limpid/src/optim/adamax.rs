@@ -2,7 +2,7 @@
 
 use limpid_core::{Shape, Tensor};
 
-use crate::optim::core::{Kept, Update};
+use crate::optim::core::{Kept, Update, power};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
 use crate::optim::options::{Options, Range, Spec, spec};
 
@@ -42,7 +42,7 @@ impl Rule for Largest {
     fn update(u: &mut Update<'_>) -> Tensor {
         let ([b1, b2], eps) = (u.options.all("betas"), u.number("eps"));
         let steps = u.counted(0);
-        let first = steps.ones_like() - steps.constant_like(b1).pow(&steps);
+        let first = steps.ones_like() - power(b1, &steps);
         let g = u.decayed();
         let moment = u.kept(1) * b1 + &g * (1.0 - b1);
         let largest = (u.kept(2) * b2).maximum(g.abs() + eps);

@@ -93,6 +93,11 @@ impl Update<'_> {
     }
 }
 
+/// baseᵗ, where a base that a schedule changes makes no new plan.
+pub(crate) fn power(base: f64, t: &Tensor) -> Tensor {
+    (t.zeros_like() + base).pow(t)
+}
+
 /// A value that an optimizer keeps for each parameter: its name in a state dict, its shape, what it begins with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {

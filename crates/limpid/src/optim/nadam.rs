@@ -2,7 +2,7 @@
 
 use limpid_core::{Shape, Tensor};
 
-use crate::optim::core::{Kept, Update};
+use crate::optim::core::{Kept, Update, power};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
 use crate::optim::options::{Options, Range, Spec, spec};
 
@@ -52,7 +52,7 @@ impl Rule for Nesterov {
         let dtype = u.value.dtype();
         let steps = u.counted(0);
         let one = steps.ones_like();
-        let mu = |t: &Tensor| (&one - steps.constant_like(0.96).pow(t * decay) * 0.5) * b1;
+        let mu = |t: &Tensor| (&one - power(0.96, &(t * decay)) * 0.5) * b1;
         let (now, next) = (mu(&steps), mu(&(&steps + 1.0)));
         let product = u.kept(1) * &now;
         u.keep(1, &product);
@@ -65,7 +65,7 @@ impl Rule for Nesterov {
         let square = u.kept(3) * b2 + &g * &g * (1.0 - b2);
         u.keep(2, &moment);
         u.keep(3, &square);
-        let second = &one - steps.constant_like(b2).pow(&steps);
+        let second = &one - power(b2, &steps);
         let denominator = (square / second.to_dtype(dtype)).sqrt() + eps;
         let by_gradient = &u.rate * (&one - now) / (&one - &product);
         let by_moment = &u.rate * &next / (&one - product * &next);

@@ -2,7 +2,7 @@
 
 use limpid_core::{Shape, Tensor};
 
-use crate::optim::core::{Kept, Update};
+use crate::optim::core::{Kept, Update, power};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
 use crate::optim::options::{Options, Range, Spec, spec};
 
@@ -57,11 +57,11 @@ impl Rule for Rectified {
         let square = u.kept(2) * b2 + &g * &g * (1.0 - b2);
         u.keep(1, &moment);
         u.keep(2, &square);
-        let first = &one - steps.constant_like(b1).pow(&steps);
-        let forgotten = steps.constant_like(b2).pow(&steps);
+        let first = &one - power(b1, &steps);
+        let forgotten = power(b2, &steps);
         let second = &one - &forgotten;
         let longest = 2.0 / (1.0 - b2) - 1.0;
-        let length = steps.constant_like(longest) - &steps * 2.0 * forgotten / &second;
+        let length = (steps.zeros_like() + longest) - &steps * 2.0 * forgotten / &second;
         let certain = length.gt(5.0);
         // Where the length is short the root is not used, and may be of a negative number.
         let ratio = (&length - 4.0) * (&length - 2.0) * longest / (&length * ((longest - 4.0) * (longest - 2.0)));

@@ -5,6 +5,7 @@ mod dropouts;
 mod lazy;
 mod losses;
 mod norms;
+mod optimizers;
 mod paths;
 mod recurrent;
 mod state;

@@ -1,7 +1,8 @@
 //! Optimizers: twenty steps on a small problem, every parameter after every step.
 
 use limpid::optim::{
-    ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Group, Muon, NAdam, Optimizer, RAdam, RMSprop, Rprop, SGD,
+    ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Group, LBFGS, Muon, NAdam, Optimizer, RAdam, RMSprop,
+    Rprop, SGD,
 };
 use limpid::{Error, Parameter, Tensor, fallible, loss};
 
@@ -72,6 +73,15 @@ const OPTIMIZERS: &[(&str, Make)] = &[
         let made = made.maximize(a.keywords().or("maximize", false)?);
         no_effect(a, &["differentiable", "capturable"])?;
         Ok(Box::new(made))
+    }),
+    ("LBFGS", |a, group| {
+        let made = LBFGS::groups([group]).lr(a.or("lr", 1.0)?).max_iter(a.or("max_iter", 20)?);
+        let made = a.option("max_eval")?.into_iter().fold(made, LBFGS::max_eval);
+        let made = made.tolerance_grad(a.or("tolerance_grad", 1e-7)?);
+        let made = made.tolerance_change(a.or("tolerance_change", 1e-9)?).history_size(a.or("history_size", 100)?);
+        let search = a.option::<String>("line_search_fn")?;
+        let made = search.iter().fold(made, |made, name| made.line_search_fn(name));
+        Ok(Box::new(made.maximize(a.keywords().or("maximize", false)?)))
     }),
     ("Muon", |a, group| {
         let made = Muon::groups([group]).lr(a.or("lr", 1e-3)?).weight_decay(a.or("weight_decay", 0.1)?);

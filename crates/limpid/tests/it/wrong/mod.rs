@@ -5,6 +5,7 @@ mod activation;
 mod conv;
 mod linear;
 mod norm;
+mod optim;
 mod recurrent;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +30,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("conv.rs", conv::WRONG),
     ("linear.rs", linear::WRONG),
     ("norm.rs", norm::WRONG),
+    ("optim.rs", optim::WRONG),
     ("recurrent.rs", recurrent::WRONG),
 ];
 
