@@ -23,6 +23,8 @@ const TASK: usize = 16 << 10;
 pub struct Attention<'a> {
     /// Sizes of the leading dimensions: samples, heads.
     pub batch: &'a [usize],
+    /// How many samples, one after the other, share their keys and values: 1, or the queries' heads of a group.
+    pub shared: usize,
     /// Number of queries.
     pub t: usize,
     /// Number of keys and values.
@@ -52,8 +54,8 @@ pub struct Mask<'a> {
 /// `out[b, i] = Σ_j p[b, i, j]·v[b, j]` with `p[b, i, ·] = softmax(scale·q[b, i]·k[b, ·] + mask[b, i, ·])`, and
 /// `lse[b, i]`, the logarithm of the softmax's denominator: `p = exp(score - lse)`.
 ///
-/// `q` `[batch.., t, d]`, `k` `[batch.., s, d]`, `v` `[batch.., s, e]` and `out` `[batch.., t, e]` are contiguous and of
-/// one float type; f16 and bf16 are computed in f32 and rounded once. `lse` `[batch.., t]` is f64 for f64, else f32.
+/// `q` `[batch.., t, d]`, `k` `[batch/shared, s, d]`, `v` `[batch/shared, s, e]` and `out` `[batch.., t, e]` are contiguous
+/// and of one float type; f16 and bf16 are computed in f32 and rounded once. `lse` `[batch.., t]` is f64 for f64, else f32.
 /// A query that sees no key (all masked by -∞ or by causality, or s = 0) gives zeros and an lse of -∞, as
 /// `torch.nn.functional.scaled_dot_product_attention` does since torch 2.5; NaN in a score gives NaN.
 ///
@@ -69,10 +71,12 @@ pub fn attention(
     mut out: SliceMut,
     mut lse: SliceMut,
 ) {
-    let Attention { t, s, d, e, .. } = *shape;
+    let Attention { t, s, d, e, shared, .. } = *shape;
     let batches = shape.batch.iter().product::<usize>();
+    assert!(shared > 0 && batches.is_multiple_of(shared), "{batches} samples share by {shared}");
     assert!([k.dtype(), v.dtype(), out.dtype()].iter().all(|&other| other == q.dtype()));
-    assert!(q.len() == batches * t * d && k.len() == batches * s * d && v.len() == batches * s * e);
+    let keys = batches / shared * s;
+    assert!(q.len() == batches * t * d && k.len() == keys * d && v.len() == keys * e);
     assert!(out.len() == batches * t * e && lse.len() == batches * t);
     assert!(mask.is_none_or(|m| m.strides.len() == shape.batch.len() + 2 && m.data.dtype() == q.dtype()));
     if lse.is_empty() {
@@ -136,12 +140,13 @@ impl<T: Real> Blocks<'_, T> {
 
     /// Queries `first ..` of one sequence, as many as `lse` has.
     fn block(&self, view: Option<&Mask>, batch: usize, first: usize, out: &mut [T], lse: &mut [T]) {
-        let Attention { t, s, d, e, .. } = *self.shape;
+        let Attention { t, s, d, e, shared, .. } = *self.shape;
         let count = lse.len();
         // Scaling the queries costs less than scaling the scores.
         let scale = T::from_f64(self.shape.scale);
         let q: Vec<T> = self.q[(batch * t + first) * d..][..count * d].iter().map(|&q| q * scale).collect();
-        let (k, v) = (&self.k[batch * s * d..][..s * d], &self.v[batch * s * e..][..s * e]);
+        let group = batch / shared;
+        let (k, v) = (&self.k[group * s * d..][..s * d], &self.v[group * s * e..][..s * e]);
         let (mut scores, mut part) = (vec![T::default(); count * KEYS.min(s)], vec![T::default(); count * e]);
         let (mut maxima, mut totals) = (vec![T::NEG_INFINITY; count], vec![T::default(); count]);
         out.fill(T::default());

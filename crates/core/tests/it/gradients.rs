@@ -229,7 +229,10 @@ const TWO: &[(&str, bool, Two)] = &[
     ("attention of broadcast batches", false, |a, b| {
         let (q, kv) = (a.reshape([2, 1, 2, 3]), Tensor::stack(&[b, &b.square()], 0));
         let options = AttentionOptions::default();
-        vec![q.attention(&kv, &kv, &options), kv.attention(&q, &q, &options).square()]
+        vec![
+            q.scaled_dot_product_attention(&kv, &kv, &options),
+            kv.scaled_dot_product_attention(&q, &q, &options).square(),
+        ]
     }),
     ("batched matmul", false, |a, b| {
         let (x, y) = (a.reshape([2, 2, 3]), b.reshape([3, 1]));
@@ -360,7 +363,7 @@ struct Whole {
 }
 
 fn attend(options: AttentionOptions) -> Box<Function<'static>> {
-    Box::new(move |xs| vec![xs[0].attention(&xs[1], &xs[2], &options)])
+    Box::new(move |xs| vec![xs[0].scaled_dot_product_attention(&xs[1], &xs[2], &options)])
 }
 
 fn compounds(dice: &mut Dice) -> Vec<Whole> {
@@ -427,19 +430,21 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("conv, cut", &[&[1, 2, 6], &[1, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &cut, 1)]));
     let shapes: &[&[usize]] = &[&[2, 3, 2], &[2, 4, 2], &[2, 4, 3]];
     add("attention", shapes, attend(AttentionOptions::default()));
-    add("attention, causal", shapes, attend(AttentionOptions { causal: true, ..Default::default() }));
+    add("attention, causal", shapes, attend(AttentionOptions::new().is_causal(true)));
     let mask = Tensor::from_vec((0..12).map(|i| f64::from(i % 5) * 0.3 - 0.5).collect(), [3, 4]);
-    add(
-        "attention, mask",
-        shapes,
-        attend(AttentionOptions { mask: Some(mask.clone()), scale: Some(0.4), ..Default::default() }),
-    );
-    let barred = AttentionOptions { mask: Some(mask.gt(-0.4)), length: Some(Tensor::from(3i64)), ..Default::default() };
+    add("attention, mask", shapes, attend(AttentionOptions::new().attn_mask(&mask).scale(0.4)));
+    let barred = AttentionOptions::new().attn_mask(&mask.gt(-0.4)).length(&Tensor::from(3i64));
     add("attention, barred", shapes, attend(barred));
     for kind in crate::recurrent::KINDS {
         let shapes = kind.shapes([3, 2, 2, 3]);
         add(kind.name, &shapes.iter().map(|s| &s[..]).collect::<Vec<_>>(), kind.function());
     }
+    let heads: &[&[usize]] = &[&[2, 4, 3, 2], &[2, 2, 4, 2], &[2, 2, 4, 3]];
+    add("attention, grouped", heads, attend(AttentionOptions::new().enable_gqa(true).is_causal(true)));
+    let by_head = AttentionOptions::new().enable_gqa(true).attn_mask(&Tensor::stack(&[&mask.narrow(0, 0, 3); 4], 0));
+    add("attention, grouped with a mask", heads, attend(by_head));
+    let padded = Tensor::from_bools(&[true, true, false, true, false, true, true, true], [2, 1, 1, 4]);
+    add("attention, padded", heads, attend(AttentionOptions::new().enable_gqa(true).attn_mask(&padded)));
     list
 }
 

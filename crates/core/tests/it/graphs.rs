@@ -595,9 +595,11 @@ impl Maker {
             _ => {
                 let (b, t, s, d) =
                     (1 + self.dice.below(2), 1 + self.dice.below(5), 1 + self.dice.below(5), 1 + self.dice.below(4));
-                let [q, k, v] = [[b, t, d], [b, s, d], [b, s, 3]].map(|shape| self.leaf_of(dtype, &Shape::from(shape)));
-                let options = AttentionOptions { causal: self.dice.chance(50), ..AttentionOptions::default() };
-                let y = q.t.attention(&k.t, &v.t, &options);
+                let heads = b * (1 + self.dice.below(3));
+                let shapes = [[heads, t, d], [b, s, d], [b, s, 3]];
+                let [q, k, v] = shapes.map(|shape| self.leaf_of(dtype, &Shape::from(shape)));
+                let options = AttentionOptions::new().is_causal(self.dice.chance(50)).enable_gqa(true);
+                let y = q.t.scaled_dot_product_attention(&k.t, &v.t, &options);
                 self.derive(y, v.mag, &[&q, &k, &v], 1.0, 64.0 * d as f64, false);
             }
         }

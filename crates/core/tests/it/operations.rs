@@ -446,17 +446,17 @@ fn compounds_in_every_float_type() {
             let mask = q.matmul(&k.transpose(1, 2)).detach() * 0.25;
             let barred = mask.gt(-2.0);
             let options = |mask: Option<&Tensor>, causal: bool, length: Option<i64>| AttentionOptions {
-                mask: mask.cloned(),
-                causal,
-                scale: None,
+                attn_mask: mask.cloned(),
+                is_causal: causal,
                 length: length.map(Tensor::from),
+                ..AttentionOptions::new()
             };
             let attended = [
-                q.attention(&k, &v, &options(None, false, None)),
-                q.attention(&k, &v, &options(None, true, None)),
-                q.attention(&k, &v, &options(Some(&mask), false, None)),
-                q.attention(&k, &v, &options(Some(&barred), true, None)),
-                q.attention(&k, &v, &options(None, false, Some(3))),
+                q.scaled_dot_product_attention(&k, &v, &options(None, false, None)),
+                q.scaled_dot_product_attention(&k, &v, &options(None, true, None)),
+                q.scaled_dot_product_attention(&k, &v, &options(Some(&mask), false, None)),
+                q.scaled_dot_product_attention(&k, &v, &options(Some(&barred), false, Some(6))),
+                q.scaled_dot_product_attention(&k, &v, &options(None, false, Some(3))),
             ];
             row("attention", 4.0, &attended);
         }
@@ -694,13 +694,17 @@ fn attention_broadcasts_batches() -> limpid_core::Result<()> {
         let inputs = [draw(q), draw(k), draw(v)];
         let wide =
             inputs.each_ref().map(|t| t.expand_to(&batch.iter().chain(&t.shape()[t.rank() - 2..]).copied().collect()));
-        let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
-        let y = inputs[0].attention(&inputs[1], &inputs[2], &options);
-        let expected = wide[0].attention(&wide[1], &wide[2], &options);
+        let options = AttentionOptions::new().is_causal(true);
+        let y = inputs[0].scaled_dot_product_attention(&inputs[1], &inputs[2], &options);
+        let expected = wide[0].scaled_dot_product_attention(&wide[1], &wide[2], &options);
         assert_eq!(y.shape(), expected.shape());
         assert_eq!(y.to_vec::<f64>()?, expected.to_vec::<f64>()?, "{q:?} {k:?} {v:?}");
     }
-    let misfit = draw(&[2, 3, 8]).attention(&draw(&[3, 6, 8]), &draw(&[3, 6, 5]), &AttentionOptions::default());
+    let misfit = draw(&[2, 3, 8]).scaled_dot_product_attention(
+        &draw(&[3, 6, 8]),
+        &draw(&[3, 6, 5]),
+        &AttentionOptions::default(),
+    );
     assert!(misfit.error().is_some());
     Ok(())
 }

@@ -24,7 +24,7 @@ fn large() -> Result<Vec<Tensor>> {
     let kernel = make(&[16, 8, 3, 3], DType::F32);
     let pictures = image.conv(&kernel, &[ConvAxis { lo: 1, hi: 1, ..ConvAxis::PLAIN }; 2], 1);
     let q = make(&[8, 70, 16], DType::F32);
-    let attended = q.attention(&q, &q, &AttentionOptions { causal: true, ..AttentionOptions::default() });
+    let attended = q.scaled_dot_product_attention(&q, &q, &AttentionOptions::new().is_causal(true));
     let wide = make(&[90_000], DType::F64);
     let counts = Tensor::zeros([7]).scatter_add(0, &Tensor::randint(0, 7, [50_000]), &Tensor::rand([50_000]));
     let norm = x.layer_norm([700], None, None, 1e-5);

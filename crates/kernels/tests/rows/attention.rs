@@ -26,7 +26,8 @@ fn plain_attention(shape: &Attention, q: &[f64], k: &[f64], v: &[f64], mask: &[f
 }
 
 fn shapes() -> Vec<Attention<'static>> {
-    let shape = |batch, [t, s, d, e]: [usize; 4], causal| Attention { batch, t, s, d, e, causal, scale: 0.4 };
+    let shape =
+        |batch, [t, s, d, e]: [usize; 4], causal| Attention { batch, t, s, d, e, causal, scale: 0.4, shared: 1 };
     vec![
         shape(&[], [1, 1, 1, 1], None),
         shape(&[3], [0, 4, 2, 2], None),
@@ -88,7 +89,7 @@ fn attention_equals_plain_loops() {
 #[test]
 fn masks_differ_by_batch() {
     let mut random = Random(82);
-    let shape = Attention { batch: &[2, 3], t: 4, s: 5, d: 3, e: 3, causal: None, scale: 1.0 };
+    let shape = Attention { batch: &[2, 3], shared: 1, t: 4, s: 5, d: 3, e: 3, causal: None, scale: 1.0 };
     let [q, k, v] = [4, 5, 5].map(|n| random.normals(6 * n * 3, 1.0));
     // One mask for each sample, the same for its heads.
     let mask = random.normals(2 * 4 * 5, 2.0);
@@ -103,7 +104,7 @@ fn masks_differ_by_batch() {
 
 #[test]
 fn a_query_that_sees_nothing_gives_zeros_and_a_nan_stays() {
-    let shape = Attention { batch: &[], t: 3, s: 2, d: 1, e: 1, causal: None, scale: 1.0 };
+    let shape = Attention { batch: &[], shared: 1, t: 3, s: 2, d: 1, e: 1, causal: None, scale: 1.0 };
     let (inf, nan) = (f32::NEG_INFINITY, f32::NAN);
     let mask = [inf, inf, nan, inf, 0.0, inf];
     let (one, v) = ([1f32; 3], [3f32, 4.0]);
@@ -122,4 +123,22 @@ fn a_query_that_sees_nothing_gives_zeros_and_a_nan_stays() {
     );
     assert!(out[0] == 0.0 && lse[0] == inf && out[1].is_nan() && lse[1].is_nan(), "{out:?} {lse:?}");
     assert_eq!((out[2], lse[2]), (3.0, 1.0));
+}
+
+#[test]
+fn shared_keys_are_repeated_keys() {
+    let mut random = Random(83);
+    for (t, s) in [(3, 5), (70, 300)] {
+        let wide = Attention { batch: &[2, 3], shared: 1, t, s, d: 4, e: 3, causal: Some(0), scale: 0.5 };
+        let (q, k, v) =
+            (random.normals(6 * t * 4, 1.0), random.normals(2 * s * 4, 1.0), random.normals(2 * s * 3, 1.0));
+        let repeat = |x: &[f64]| x.chunks(x.len() / 2).flat_map(|sample| sample.repeat(3)).collect::<Vec<_>>();
+        let run = |shape: &Attention, k: &[f64], v: &[f64]| {
+            let (mut out, mut lse) = (vec![0f64; 6 * t * 3], vec![0f64; 6 * t]);
+            let (outs, lses) = (SliceMut::of(&mut out), SliceMut::of(&mut lse));
+            attention(&Cpu::new(None, 1), shape, Slice::of(&q), Slice::of(k), Slice::of(v), None, outs, lses);
+            (out, lse)
+        };
+        assert_eq!(run(&Attention { shared: 3, ..wide }, &k, &v), run(&wide, &repeat(&k), &repeat(&v)));
+    }
 }

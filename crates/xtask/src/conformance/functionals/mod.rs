@@ -13,7 +13,7 @@ mod shape;
 pub use loss::lengths;
 
 use limpid::nn::{BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss};
-use limpid::{AttentionOptions, DType, Tensor};
+use limpid::{DType, Tensor};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
@@ -92,15 +92,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         one(NLLLoss { weight: None, ignore_index, reduction }.weighted(&input, &target, weight.as_ref()))
     }),
     ("pad.constant", pad),
-    ("scaled_dot_product_attention", |a| {
-        let (q, k, v) = (a.required::<Tensor>("query")?, a.required("key")?, a.required("value")?);
-        let mask = a.option("attn_mask")?;
-        a.only("dropout_p", 0.0)?;
-        let causal = a.or("is_causal", false)?;
-        let scale = a.keywords().option("scale")?;
-        a.only("enable_gqa", false)?;
-        one(q.attention(&k, &v, &AttentionOptions { mask, causal, scale, ..AttentionOptions::default() }))
-    }),
     ("smooth_l1_loss", |a| {
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);

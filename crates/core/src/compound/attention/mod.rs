@@ -1,0 +1,203 @@
+//! Scaled dot-product attention (Vaswani et al. 2017).
+
+mod inputs;
+
+use limpid_kernels::{DType, Number, attention};
+
+use crate::compound::softmax::wide;
+use crate::compound::{Compound, Fault, Io, call_many};
+use crate::error::Result;
+use crate::op::contract::{dot, transpose};
+use crate::op::{elementwise, movement, source};
+use crate::region::Meta;
+use crate::shape::Shape;
+use crate::tensor::{Tensor, numbers};
+
+pub use inputs::AttentionOptions;
+use inputs::Flat;
+
+/// softmax(q·kᵀ·scale + mask)·v. q [B, T, D], k [B/g, S, D], v [B/g, S, E]: g samples, one after the other, share
+/// their keys. Then, where there are such, the mask that is added, [N or 1, H or 1, T or 1, S or 1] with B = N·H, and
+/// the scale, one number; without it the scale is 1/√D. Results: y [B, T, E], and log Σ exp of each row's scores
+/// [B, T]. A row without any key gives zeros, as torch does.
+#[derive(Debug)]
+struct Attention {
+    causal: bool,
+    mask: bool,
+    scale: bool,
+}
+
+/// The scale that is not given.
+fn usual_scale(d: usize) -> f64 {
+    1.0 / (d.max(1) as f64).sqrt()
+}
+
+/// N and H: how B samples are numbered by the mask's first two axes.
+fn mask_batch(samples: usize, mask: &Shape) -> [usize; 2] {
+    let part = |n: usize| samples.checked_div(n).unwrap_or(0);
+    if mask[0] == 1 && mask[1] != 1 { [part(mask[1]), mask[1]] } else { [mask[0].max(1), part(mask[0].max(1))] }
+}
+
+/// The weights of the values, [B, T, S], and log Σ exp of the scores, [B, T, 1], of wide inputs.
+fn weights(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, scale: Option<&Tensor>, causal: bool) -> (Tensor, Tensor) {
+    let [b, t, d] = q.dims();
+    let [groups, s, _] = k.dims();
+    let shape = Shape::from([b, t, s]);
+    // The queries that share keys are the rows of one product.
+    let rows = movement::reshape(q, Shape::from([groups, (b * t).checked_div(groups).unwrap_or(0), d]));
+    let scores = movement::reshape(&dot(&rows, &transpose(k)), shape.clone());
+    let mut scores = match scale {
+        Some(scale) => &scores * movement::reshape(scale, Shape::scalar()).expand_to(&shape),
+        None => &scores * scores.constant_like(usual_scale(d)),
+    };
+    if let Some(mask) = mask {
+        let [n, h] = mask_batch(b, mask.shape());
+        scores = scores + movement::reshape(&mask.expand_to(&Shape::from([n, h, t, s])), shape.clone());
+    }
+    let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(&shape);
+    if causal {
+        let (key, query) = (source::iota(shape.clone(), 2), source::iota(shape.clone(), 1));
+        scores = elementwise::select(&key.le(&query), &scores, &lowest);
+    }
+    let max = if s == 0 { lowest.sum_keepdim(-1) } else { scores.amax_keepdim(-1).detach() };
+    let shift = max.zeros_like().where_(&max.eq(max.constant_like(f64::NEG_INFINITY)), &max);
+    let powers = (&scores - &shift).exp();
+    let sum = powers.sum_keepdim(-1);
+    let divisor = sum.constant_like(1.0).where_(&sum.eq(sum.zeros_like()), &sum);
+    (powers / divisor, sum.log() + shift)
+}
+
+/// Σ weights·v.
+fn weighted(weights: &Tensor, v: &Tensor) -> Tensor {
+    let [b, t, s] = weights.dims();
+    let [groups, _, e] = v.dims();
+    let rows = movement::reshape(weights, Shape::from([groups, (b * t).checked_div(groups).unwrap_or(0), s]));
+    movement::reshape(&dot(&rows, v), Shape::from([b, t, e]))
+}
+
+impl Attention {
+    /// Mask and scale among the inputs.
+    fn extras<'a, T>(&self, inputs: &'a [T]) -> (Option<&'a T>, Option<&'a T>) {
+        (self.mask.then(|| &inputs[3]), self.scale.then(|| &inputs[3 + usize::from(self.mask)]))
+    }
+}
+
+impl Compound for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn key(&self, key: &mut Vec<u64>) {
+        key.push(u64::from(self.causal) | u64::from(self.mask) << 1 | u64::from(self.scale) << 2);
+    }
+
+    fn results(&self) -> usize {
+        2
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        let (q, dtype) = &inputs[0];
+        let wide = if *dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        vec![(q.with(2, inputs[2].0[2]), *dtype), (Shape::from([q[0], q[1]]), wide)]
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (q, k, v) = (wide(&inputs[0]), wide(&inputs[1]), wide(&inputs[2]));
+        let (mask, scale) = self.extras(inputs);
+        let (weights, lse) = weights(&q, &k, mask.map(wide).as_ref(), scale, self.causal);
+        let rows = Shape::from(&weights.shape()[..2]);
+        vec![weighted(&weights, &v).to_dtype(inputs[0].dtype()), movement::reshape(&lse, rows)]
+    }
+
+    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
+        true
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (q, k, v) = (&io.shapes[0], &io.shapes[1], &io.shapes[2]);
+        let (mask_shape, _) = self.extras(io.shapes);
+        let (mask, scale) = self.extras(&io.inputs);
+        let batch = mask_shape.map_or([q[0], 1], |mask| mask_batch(q[0], mask));
+        let strides: Vec<isize> = mask_shape
+            .map(|m| m.iter().zip(m.strides()).map(|(&n, stride)| if n == 1 { 0 } else { stride }).collect())
+            .unwrap_or_default();
+        let mask = mask.map(|&data| attention::Mask { data, offset: 0, strides: &strides });
+        let given = scale.and_then(|&scale| numbers(scale).next());
+        let shape = attention::Attention {
+            batch: &batch,
+            shared: q[0].checked_div(k[0]).unwrap_or(1).max(1),
+            t: q[1],
+            s: k[1],
+            d: q[2],
+            e: v[2],
+            causal: self.causal.then_some(0),
+            scale: given.map_or_else(|| usual_scale(q[2]), Number::as_f64),
+        };
+        let [out, lse] = &mut io.outputs[..] else { unreachable!("two results") };
+        let (out, lse) = (out.reborrow(), lse.reborrow());
+        if q[0] > 0 {
+            attention::attention(io.cpu, &shape, io.inputs[0], io.inputs[1], io.inputs[2], mask.as_ref(), out, lse);
+        }
+        Ok(())
+    }
+}
+
+impl Tensor {
+    /// softmax(q·kᵀ·scale + mask)·v with self as q `[…, T, D]`, k `[…, S, D]`, v `[…, S, E]`, whose batch axes
+    /// broadcast. The matrix of weights is never in memory, unless some are dropped. With `enable_gqa` the third axis
+    /// from the end counts heads, and H/G heads of the queries share one of G of the keys, which are not repeated. A
+    /// query that sees no key gives zeros. Torch's `nn.functional.scaled_dot_product_attention`; Vaswani et al. (2017).
+    ///
+    /// ```
+    /// use limpid_core::{AttentionOptions, Tensor};
+    /// let (q, k) = (Tensor::from([[1.0f32, 0.0]]), Tensor::from([[1.0f32, 0.0], [1.0, 0.0]]));
+    /// let v = Tensor::from([[1.0f32], [3.0]]);
+    /// assert_eq!(q.scaled_dot_product_attention(&k, &v, &AttentionOptions::new()).to_vec::<f32>()?, [2.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scaled_dot_product_attention(&self, k: &Tensor, v: &Tensor, options: &AttentionOptions) -> Tensor {
+        let flat = match Flat::of(self, k, v, options) {
+            Ok(flat) => flat,
+            Err(error) => return Tensor::fail(error, &[self, k, v], self.shape().clone(), self.dtype()),
+        };
+        let y = if options.dropout_p > 0.0 {
+            let weights = flat.weights(options.is_causal).dropout(options.dropout_p);
+            weighted(&weights, &wide(&flat.v)).to_dtype(self.dtype())
+        } else {
+            let Flat { q, k, v, mask, scale, .. } = &flat;
+            let compound = Attention { causal: options.is_causal, mask: mask.is_some(), scale: scale.is_some() };
+            let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(mask).chain(scale).collect();
+            call_many(compound, &inputs).swap_remove(0)
+        };
+        movement::reshape(&y, flat.batch.iter().copied().chain([self.size(-2), v.size(-1)]).collect())
+    }
+
+    /// softmax(q·kᵀ·scale + mask) with self as q `[…, T, D]` and k `[…, S, D]`: the weights `[…, T, S]` by which
+    /// [`Tensor::scaled_dot_product_attention`] adds up values, before any is dropped.
+    ///
+    /// ```
+    /// use limpid_core::{AttentionOptions, Tensor};
+    /// let (q, k) = (Tensor::from([[1.0f32, 0.0]]), Tensor::from([[0.0f32, 3.0], [0.0, 5.0]]));
+    /// assert_eq!(q.attention_weights(&k, &AttentionOptions::new()).to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn attention_weights(&self, k: &Tensor, options: &AttentionOptions) -> Tensor {
+        let flat = match Flat::of(self, k, k, options) {
+            Ok(flat) => flat,
+            Err(error) => return Tensor::fail(error, &[self, k], self.shape().clone(), self.dtype()),
+        };
+        let shape: Shape = flat.batch.iter().copied().chain([self.size(-2), k.size(-2)]).collect();
+        movement::reshape(&flat.weights(options.is_causal).to_dtype(self.dtype()), shape)
+    }
+}
+
+impl Flat {
+    /// The weights of the values [B, T, S], in the type in which the halves are computed.
+    #[track_caller]
+    fn weights(&self, causal: bool) -> Tensor {
+        let mask = self.mask.as_ref().map(wide);
+        weights(&wide(&self.q), &wide(&self.k), mask.as_ref(), self.scale.as_ref(), causal).0
+    }
+}
