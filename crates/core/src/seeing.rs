@@ -62,6 +62,14 @@ pub fn tap_wanted(name: &str) -> bool {
     }
 }
 
+/// Shows `value`, which nothing else needs, under `name`. What somebody puts in its place, if so.
+#[track_caller]
+pub(crate) fn aside(name: &str, value: &Tensor) -> Option<Tensor> {
+    let named = value.named(name);
+    let seen = offer(&path_of(name).into(), &TAP.into(), named.clone());
+    (!seen.is(&named)).then_some(seen)
+}
+
 /// The kind of values that [`Tensor::tap`] names.
 pub const TAP: &str = "tap";
 

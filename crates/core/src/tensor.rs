@@ -137,6 +137,17 @@ impl Tensor {
         self.node.dtype
     }
 
+    /// Whether both are handles on one recorded value: Python's `is`.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let x = Tensor::zeros([2]);
+    /// assert!(x.is(&x.clone()) && !x.is(&Tensor::zeros([2])));
+    /// ```
+    pub fn is(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+
     /// Where this was recorded.
     pub fn origin(&self) -> &Origin {
         &self.node.origin

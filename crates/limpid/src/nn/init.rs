@@ -75,6 +75,13 @@ pub(crate) fn default_uniform(shape: impl Into<Shape>, dtype: DType, fan_in: usi
     uniform(shape, dtype, -bound, bound)
 }
 
+/// Glorot's and Bengio's first values of a matrix `[out, in]`.
+#[track_caller]
+pub(crate) fn xavier_uniform([out, within]: [usize; 2], dtype: DType) -> Tensor {
+    let bound = if out + within > 0 { (6.0 / (out + within) as f64).sqrt() } else { 0.0 };
+    uniform([out, within], dtype, -bound, bound)
+}
+
 fn filled(p: &Parameter, value: f64) -> Result<()> {
     p.set(&Tensor::full_of(p.shape(), value, p.dtype()))
 }

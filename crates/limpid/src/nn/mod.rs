@@ -2,10 +2,12 @@
 //! position is an argument; the rest are setters.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod bilinear;
 mod conv;
 mod conv_transpose;
+mod copy;
 pub(crate) mod draws;
 mod dropout;
 mod embedding;
@@ -13,15 +15,20 @@ pub mod init;
 mod lazy;
 mod linear;
 mod norm;
+mod options;
 mod packed;
 mod recurrent;
 mod sequential;
 mod shape;
+mod transformer;
 
 pub use activation::{
     CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish, PReLU,
     RReLU, ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
     Tanhshrink, Threshold,
+};
+pub use attention::{
+    MultiHeadAttentionForward, MultiheadAttention, MultiheadAttentionOptions, multi_head_attention_forward,
 };
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
@@ -46,6 +53,10 @@ pub use recurrent::{
 };
 pub use sequential::Sequential;
 pub use shape::{Flatten, Identity};
+pub use transformer::{
+    Activation, Decode, DecoderOptions, Encode, EncoderOptions, Transformer, TransformerDecoder,
+    TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, TransformerOptions,
+};
 
 pub use crate::loss::{
     AdaptiveLogSoftmaxWithLoss, BCELoss, BCEWithLogitsLoss, CTCLoss, CosineEmbeddingLoss, CosineSimilarity,

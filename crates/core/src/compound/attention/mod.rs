@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::op::contract::{dot, transpose};
 use crate::op::{elementwise, movement, source};
 use crate::region::Meta;
+use crate::seeing;
 use crate::shape::Shape;
 use crate::tensor::{Tensor, numbers};
 
@@ -146,7 +147,8 @@ impl Tensor {
     /// softmax(q·kᵀ·scale + mask)·v with self as q `[…, T, D]`, k `[…, S, D]`, v `[…, S, E]`, whose batch axes
     /// broadcast. The matrix of weights is never in memory, unless some are dropped. With `enable_gqa` the third axis
     /// from the end counts heads, and H/G heads of the queries share one of G of the keys, which are not repeated. A
-    /// query that sees no key gives zeros. Torch's `nn.functional.scaled_dot_product_attention`; Vaswani et al. (2017).
+    /// query that sees no key gives zeros. A `tap` finds the weights as `weights` below the path of the module that runs; they
+    /// are computed for it alone. Torch's `nn.functional.scaled_dot_product_attention`; Vaswani et al. (2017).
     ///
     /// ```
     /// use limpid_core::{AttentionOptions, Tensor};
@@ -161,14 +163,14 @@ impl Tensor {
             Ok(flat) => flat,
             Err(error) => return Tensor::fail(error, &[self, k, v], self.shape().clone(), self.dtype()),
         };
-        let y = if options.dropout_p > 0.0 {
-            let weights = flat.weights(options.is_causal).dropout(options.dropout_p);
-            weighted(&weights, &wide(&flat.v)).to_dtype(self.dtype())
-        } else {
-            let Flat { q, k, v, mask, scale, .. } = &flat;
-            let compound = Attention { causal: options.is_causal, mask: mask.is_some(), scale: scale.is_some() };
-            let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(mask).chain(scale).collect();
-            call_many(compound, &inputs).swap_remove(0)
+        let y = match flat.replaced(self.dtype(), options) {
+            Some(weights) => weighted(&weights, &wide(&flat.v)).to_dtype(self.dtype()),
+            None => {
+                let Flat { q, k, v, mask, scale, .. } = &flat;
+                let compound = Attention { causal: options.is_causal, mask: mask.is_some(), scale: scale.is_some() };
+                let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(mask).chain(scale).collect();
+                call_many(compound, &inputs).swap_remove(0)
+            }
         };
         movement::reshape(&y, flat.batch.iter().copied().chain([self.size(-2), v.size(-1)]).collect())
     }
@@ -194,6 +196,28 @@ impl Tensor {
 }
 
 impl Flat {
+    /// The weights that take the place of the kernel's own: with dropout, and where a tap changes them. To one that
+    /// only looks at them they are shown beside the kernel, whose result stays the same to the bit.
+    #[track_caller]
+    fn replaced(&self, dtype: DType, options: &AttentionOptions) -> Option<Tensor> {
+        let mut own = None;
+        if seeing::tap_wanted("weights") {
+            let weights = self.weights(options.is_causal);
+            let [_, t, s] = weights.dims();
+            let shape = self.batch.iter().copied().chain([t, s]).collect();
+            let shown = movement::reshape(&weights.to_dtype(dtype), shape);
+            own = seeing::aside("weights", &shown).map(|new| movement::reshape(&wide(&new), weights.shape().clone()));
+        }
+        if options.dropout_p == 0.0 {
+            return own;
+        }
+        let weights = match own {
+            Some(weights) => weights,
+            None => self.weights(options.is_causal),
+        };
+        Some(weights.dropout(options.dropout_p))
+    }
+
     /// The weights of the values [B, T, S], in the type in which the halves are computed.
     #[track_caller]
     fn weights(&self, causal: bool) -> Tensor {
