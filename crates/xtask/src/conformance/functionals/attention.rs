@@ -5,6 +5,7 @@ use limpid::{AttentionOptions, Tensor};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::ops::Call;
+use crate::conformance::random::Law;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 pub const CALLS: &[(&str, Call)] = &[
@@ -14,10 +15,10 @@ pub const CALLS: &[(&str, Call)] = &[
         let (attn_mask, dropout_p) = (a.option("attn_mask")?, a.or("dropout_p", 0.0)?);
         let (is_causal, scale) = (a.or("is_causal", false)?, a.keywords().option("scale")?);
         let enable_gqa = a.or("enable_gqa", false)?;
-        if dropout_p > 0.0 && dropout_p < 1.0 {
-            a.draws();
-        }
         let options = AttentionOptions { attn_mask, dropout_p, is_causal, scale, enable_gqa, length: None };
+        if dropout_p > 0.0 && dropout_p < 1.0 {
+            a.draws(Law::Mean(q.scaled_dot_product_attention(&k, &v, &options.clone().dropout_p(0.0))));
+        }
         Ok(vec![q.scaled_dot_product_attention(&k, &v, &options)])
     }),
 ];
@@ -49,7 +50,8 @@ fn multi_head(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
         is_causal: a.or("is_causal", false)?,
     };
     if arguments.training && arguments.dropout_p > 0.0 && arguments.dropout_p < 1.0 {
-        a.draws();
+        let settled = arguments.clone().training(false);
+        a.draws(Law::Mean(multi_head_attention_forward(&query, &key, &value, &settled).0));
     }
     let (y, weights) = multi_head_attention_forward(&query, &key, &value, &arguments);
     Ok([y].into_iter().chain(weights).collect())

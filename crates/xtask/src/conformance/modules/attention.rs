@@ -11,17 +11,19 @@ use serde_json::Value as Json;
 
 use super::{Built, Make};
 use crate::conformance::args::{Args, Read, Result, Tensors};
+use crate::conformance::random::Law;
 
 /// Every module by torch's name.
 pub const MODULES: &[(&str, Make)] = &[
     ("MultiheadAttention", |a, dtype| {
         let made = MultiheadAttention::new(a.required("embed_dim")?, a.required("num_heads")?);
-        let made = made.dropout(a.or("dropout", 0.0)?).bias(a.or("bias", true)?);
+        let p = a.or("dropout", 0.0)?;
+        let made = made.dropout(p).bias(a.or("bias", true)?);
         let made = made.add_bias_kv(a.or("add_bias_kv", false)?).add_zero_attn(a.or("add_zero_attn", false)?);
         let made = a.option("kdim")?.into_iter().fold(made, MultiheadAttention::kdim);
         let made = a.option("vdim")?.into_iter().fold(made, MultiheadAttention::vdim);
         let made = made.batch_first(a.or("batch_first", false)?);
-        built(made.dtype(dtype), |made, a| {
+        built(made.dtype(dtype), move |made, a| {
             let (query, key, value) = (a.required("query")?, a.required("key")?, a.required("value")?);
             let options = MultiheadAttentionOptions {
                 key_padding_mask: a.option("key_padding_mask")?,
@@ -31,6 +33,11 @@ pub const MODULES: &[(&str, Make)] = &[
                 is_causal: a.or("is_causal", false)?,
             };
             let (y, weights) = made.forward_with(&query, &key, &value, &options);
+            if drops(made, p) {
+                made.eval();
+                a.draws(Law::Mean(made.forward_with(&query, &key, &value, &options).0));
+                made.train();
+            }
             Ok([y].into_iter().chain(weights).collect())
         })
     }),
@@ -38,13 +45,15 @@ pub const MODULES: &[(&str, Make)] = &[
         let made = Transformer::new(a.or("d_model", 512)?, a.or("nhead", 8)?);
         let made = made.num_encoder_layers(a.or("num_encoder_layers", 6)?);
         let made = made.num_decoder_layers(a.or("num_decoder_layers", 6)?);
-        let made = made.dim_feedforward(a.or("dim_feedforward", 2048)?).dropout(a.or("dropout", 0.1)?);
+        let (size, p) = (a.or("dim_feedforward", 2048)?, a.or("dropout", 0.1)?);
+        let made = made.dim_feedforward(size).dropout(p);
         let made = made.activation(a.or("activation", Activation::from("relu"))?);
         a.absent("custom_encoder")?;
         a.absent("custom_decoder")?;
         let made = made.layer_norm_eps(a.or("layer_norm_eps", 1e-5)?).batch_first(a.or("batch_first", false)?);
         let made = made.norm_first(a.or("norm_first", false)?).bias(a.or("bias", true)?);
-        built(made.dtype(dtype), |made, a| {
+        built(made.dtype(dtype), move |made, a| {
+            random(a, made, p);
             let (src, tgt) = (a.required("src")?, a.required("tgt")?);
             let options = TransformerOptions {
                 src_mask: a.option("src_mask")?,
@@ -61,26 +70,30 @@ pub const MODULES: &[(&str, Make)] = &[
         })
     }),
     ("TransformerDecoder", |a, dtype| {
-        let layer = nested(a, "decoder_layer", |a| decoder_layer(a, dtype))?;
+        let (layer, p) = nested(a, "decoder_layer", |a| decoder_layer(a, dtype))?;
         let made = TransformerDecoder::new(&layer, a.required("num_layers")?);
         let made = norm(a, dtype)?.into_iter().fold(made, TransformerDecoder::norm);
-        built(made, |made, a| {
+        built(made, move |made, a| {
+            random(a, made, p);
             let (tgt, memory) = (a.required("tgt")?, a.required("memory")?);
             Ok(vec![made.forward_with(&tgt, &memory, &decoder_options(a)?)])
         })
     }),
     ("TransformerDecoderLayer", |a, dtype| {
-        built(decoder_layer(a, dtype)?, |made, a| {
+        let (made, p) = decoder_layer(a, dtype)?;
+        built(made, move |made, a| {
+            random(a, made, p);
             let (tgt, memory) = (a.required("tgt")?, a.required("memory")?);
             Ok(vec![made.forward_with(&tgt, &memory, &decoder_options(a)?)])
         })
     }),
     ("TransformerEncoder", |a, dtype| {
-        let layer = nested(a, "encoder_layer", |a| encoder_layer(a, dtype))?;
+        let (layer, p) = nested(a, "encoder_layer", |a| encoder_layer(a, dtype))?;
         let made = TransformerEncoder::new(&layer, a.required("num_layers")?);
         let made = norm(a, dtype)?.into_iter().fold(made, TransformerEncoder::norm);
         let made = made.enable_nested_tensor(a.or("enable_nested_tensor", true)?);
-        built(made.mask_check(a.or("mask_check", true)?), |made, a| {
+        built(made.mask_check(a.or("mask_check", true)?), move |made, a| {
+            random(a, made, p);
             let src = a.required("src")?;
             let options = EncoderOptions {
                 src_mask: a.option("mask")?,
@@ -91,7 +104,9 @@ pub const MODULES: &[(&str, Make)] = &[
         })
     }),
     ("TransformerEncoderLayer", |a, dtype| {
-        built(encoder_layer(a, dtype)?, |made, a| {
+        let (made, p) = encoder_layer(a, dtype)?;
+        built(made, move |made, a| {
+            random(a, made, p);
             let src = a.required("src")?;
             let options = EncoderOptions {
                 src_mask: a.option("src_mask")?,
@@ -104,10 +119,25 @@ pub const MODULES: &[(&str, Make)] = &[
 ];
 
 /// A module that takes several tensors.
-fn built<M: Module + 'static>(module: M, forward: fn(&M, &mut Args<'_>) -> Result<Vec<Tensor>>) -> Result<Built> {
+fn built<M: Module + 'static>(
+    module: M,
+    forward: impl Fn(&M, &mut Args<'_>) -> Result<Vec<Tensor>> + 'static,
+) -> Result<Built> {
     let module = Rc::new(module);
     let called = module.clone();
     Ok(Built { module, forward: Box::new(move |a| forward(&called, a)) })
+}
+
+/// Whether something is drawn.
+fn drops(module: &dyn Module, p: f64) -> bool {
+    module.is_training() && p > 0.0 && p < 1.0
+}
+
+/// Between dropouts stand functions that are not linear: no mean is known.
+fn random(a: &mut Args<'_>, module: &dyn Module, p: f64) {
+    if drops(module, p) {
+        a.draws(Law::Any);
+    }
 }
 
 /// `None` lets torch look for itself, which changes no result.
@@ -168,18 +198,18 @@ fn arguments(a: &mut Args<'_>) -> Result<Layer> {
     })
 }
 
-fn encoder_layer(a: &mut Args<'_>, dtype: DType) -> Result<TransformerEncoderLayer> {
+fn encoder_layer(a: &mut Args<'_>, dtype: DType) -> Result<(TransformerEncoderLayer, f64)> {
     let l = arguments(a)?;
     let made = TransformerEncoderLayer::new(l.d_model, l.nhead).dim_feedforward(l.dim_feedforward).dropout(l.dropout);
     let made = made.activation(l.activation).layer_norm_eps(l.layer_norm_eps).batch_first(l.batch_first);
-    Ok(made.norm_first(l.norm_first).bias(l.bias).dtype(dtype))
+    Ok((made.norm_first(l.norm_first).bias(l.bias).dtype(dtype), l.dropout))
 }
 
-fn decoder_layer(a: &mut Args<'_>, dtype: DType) -> Result<TransformerDecoderLayer> {
+fn decoder_layer(a: &mut Args<'_>, dtype: DType) -> Result<(TransformerDecoderLayer, f64)> {
     let l = arguments(a)?;
     let made = TransformerDecoderLayer::new(l.d_model, l.nhead).dim_feedforward(l.dim_feedforward).dropout(l.dropout);
     let made = made.activation(l.activation).layer_norm_eps(l.layer_norm_eps).batch_first(l.batch_first);
-    Ok(made.norm_first(l.norm_first).bias(l.bias).dtype(dtype))
+    Ok((made.norm_first(l.norm_first).bias(l.bias).dtype(dtype), l.dropout))
 }
 
 fn decoder_options(a: &mut Args<'_>) -> Result<DecoderOptions> {
