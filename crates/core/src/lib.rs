@@ -59,4 +59,5 @@ pub use sugar::conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use sugar::getitem::{Index, Indices};
 pub use sugar::operators::Value;
 pub use sugar::products::Contracted;
+pub use sugar::search::Unique;
 pub use tensor::{Tensor, eval, fallible};

@@ -17,6 +17,7 @@ pub(crate) mod norm;
 pub(crate) mod recurrent;
 mod recurrent_grad;
 pub(crate) mod softmax;
+pub(crate) mod special;
 pub(crate) mod statistics;
 
 use std::cell::Cell as StdCell;

@@ -272,23 +272,6 @@ impl Tensor {
         }
     }
 
-    /// The different values in rising order, as one axis. Their number depends on the values, so self is
-    /// evaluated now; the gradient goes to the first place of each.
-    #[track_caller]
-    pub fn unique(&self) -> Tensor {
-        if self.numel() == 0 {
-            return self.flatten(0);
-        }
-        let (sorted, order) = self.flatten(0).sort(0, false);
-        let n = sorted.numel();
-        let first = Tensor::from_bools(&[true], [1]);
-        let changed = sorted.narrow(0, 1, n - 1).ne(sorted.narrow(0, 0, n - 1));
-        match Tensor::cat(&[&first, &changed], 0).places("unique") {
-            Err(failed) => failed,
-            Ok(places) => self.flatten(0).index_select(0, &order.index_select(0, &places)),
-        }
-    }
-
     /// The elements at `index` of the flattened tensor, in the shape of `index`.
     #[track_caller]
     pub fn take(&self, index: &Tensor) -> Tensor {

@@ -166,13 +166,6 @@ impl Tensor {
         self.sin() / self.cos()
     }
 
-    /// 1 − erf(x). Exact only where erf is not close to 1.
-    #[track_caller]
-    pub fn erfc(&self) -> Tensor {
-        let x = self.to_float();
-        x.constant_like(1.0) - x.erf()
-    }
-
     /// x limited to `min` … `max`. Torch's `clamp`: where min > max, max.
     #[track_caller]
     pub fn clamp(&self, min: impl Into<Value>, max: impl Into<Value>) -> Tensor {

@@ -1,6 +1,7 @@
 //! Composed operations: one function each, said in primitives and compounds.
 
 mod activation;
+mod arithmetic;
 mod bilinear;
 pub(crate) mod conv;
 mod creation;
@@ -19,6 +20,9 @@ mod order;
 pub(crate) mod products;
 mod rearrange;
 pub(crate) mod reduction;
+mod running;
 mod scatter;
+pub(crate) mod search;
 pub(crate) mod shape;
+mod statistics;
 pub(crate) mod windows;

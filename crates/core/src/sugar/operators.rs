@@ -86,7 +86,7 @@ fn alike(a: &Value, b: &Value) -> Option<(Tensor, Tensor)> {
 
 /// Both sides in one type and one shape; the error when the shapes do not broadcast.
 #[track_caller]
-fn align(name: &str, a: &Value, b: &Value, to_float: bool) -> Result<(Tensor, Tensor), Tensor> {
+pub(crate) fn align(name: &str, a: &Value, b: &Value, to_float: bool) -> Result<(Tensor, Tensor), Tensor> {
     if let Some(both) = alike(a, b) {
         return Ok(both);
     }

@@ -85,10 +85,23 @@ impl Tensor {
         self.sort(dim, descending).1
     }
 
+    /// Every axis 0 in rising order. Torch's `msort`.
+    #[track_caller]
+    pub fn msort(&self) -> Tensor {
+        self.sort(0, false).0
+    }
+
     /// The `k` largest elements along `dim`, largest first, and their indices.
     #[track_caller]
     pub fn topk(&self, k: usize, dim: isize) -> (Tensor, Tensor) {
-        let (values, order) = self.sort(dim, true);
+        self.topk_with(k, dim, true)
+    }
+
+    /// The `k` largest elements along `dim`, or the `k` smallest, the most extreme first, and their indices. Torch's
+    /// `topk` with `largest`.
+    #[track_caller]
+    pub fn topk_with(&self, k: usize, dim: isize, largest: bool) -> (Tensor, Tensor) {
+        let (values, order) = self.sort(dim, largest);
         let Some(axis) = self.axis(dim) else { return (values, order) };
         if self.rank() == 0 && k == 1 {
             return (values, order);

@@ -88,17 +88,13 @@ const PAIRS: &[(&str, fn(&Tensor, &Tensor) -> Tensor)] = &[
 
 /// Functions of numbers with more arguments, in the order of torch's signatures.
 const CALLS: &[(&str, Call)] = &[
-    ("add", |a| {
-        let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
-        one(x + scaled(a, y)?)
-    }),
     ("clamp", |a| {
         let x: Tensor = a.required("input")?;
         match (a.option::<Value>("min")?, a.option::<Value>("max")?) {
             (Some(min), Some(max)) => one(x.clamp(min, max)),
             (Some(min), None) => one(x.clamp_min(min)),
             (None, Some(max)) => one(x.clamp_max(max)),
-            (None, None) => Err("clamp without bounds is not built yet".to_owned()),
+            (None, None) => Err("torch refuses a clamp without bounds".to_owned()),
         }
     }),
     // The last argument of torch's `cdist` chooses how it computes.
@@ -126,25 +122,7 @@ const CALLS: &[(&str, Call)] = &[
         let decimals: i64 = a.keywords().or("decimals", 0)?;
         one(x.round_decimals(decimals.try_into().map_err(|_| format!("argument decimals not read: {decimals}"))?))
     }),
-    ("rsub", |a| {
-        let (x, y): (Tensor, Tensor) = (a.required("input")?, a.required("other")?);
-        let x = scaled(a, x.into())?;
-        one(y - x)
-    }),
-    ("sub", |a| {
-        let (x, y): (Tensor, Value) = (a.required("input")?, a.required("other")?);
-        one(x - scaled(a, y)?)
-    }),
 ];
-
-/// What torch multiplies by `alpha` before it adds or subtracts: Limpid says `x + y * alpha`.
-fn scaled(a: &mut Args<'_>, y: Value) -> Result<Value> {
-    match (a.option::<Value>("alpha")?, y) {
-        (None, y) => Ok(y),
-        (Some(alpha), Value::Tensor(y)) => Ok((y * alpha).into()),
-        (Some(_), Value::Number(_)) => Err("argument alpha beside a number is not built yet".to_owned()),
-    }
-}
 
 fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
@@ -170,10 +148,10 @@ pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
 }
 
 fn named(name: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
-    if let Some((_, f)) = UNARY.iter().find(|(n, _)| *n == name) {
+    if let Some((_, f)) = UNARY.iter().chain(special::UNARY).find(|(n, _)| *n == name) {
         return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?)), case)));
     }
-    if let Some((_, f)) = BINARY.iter().find(|(n, _)| *n == name) {
+    if let Some((_, f)) = BINARY.iter().chain(special::BINARY).find(|(n, _)| *n == name) {
         return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, a.required("other")?)), case)));
     }
     if let Some((_, f)) = PAIRS.iter().find(|(n, _)| *n == name) {

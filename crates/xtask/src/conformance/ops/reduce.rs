@@ -58,33 +58,25 @@ pub const CALLS: &[(&str, Call)] = &[
     ("sum", |a| reduce(a, "dim", |x, axes| x.sum(axes), |x, axes| x.sum_keepdim(axes))),
     ("topk", |a| {
         let (x, k, dim) = (a.required::<Tensor>("input")?, a.required("k")?, a.or("dim", -1)?);
-        a.only("largest", true)?;
+        let largest = a.or("largest", true)?;
         a.no_effect("sorted")?;
-        let (values, indices) = x.topk(k, dim);
+        let (values, indices) = x.topk_with(k, dim, largest);
         Ok(vec![values, indices])
-    }),
-    ("unique", |a| {
-        let x = a.required::<Tensor>("input")?;
-        a.no_effect("sorted")?;
-        a.only("return_inverse", false)?;
-        a.only("return_counts", false)?;
-        a.absent("dim")?;
-        Ok(vec![x.unique()])
     }),
     ("var", |a| spread(a, |x, axes, c| x.var(axes, c), |x, axes, c| x.var_keepdim(axes, c))),
 ];
 
 /// The axes that the next argument names; all of `x` where it names none.
-fn axes(a: &mut Args<'_>, name: &str, x: &Tensor) -> Result<Vec<isize>> {
+pub fn axes(a: &mut Args<'_>, name: &str, x: &Tensor) -> Result<Vec<isize>> {
     let named: Vec<isize> = a.option(name)?.unwrap_or_default();
     Ok(if named.is_empty() { (0..x.rank() as isize).collect() } else { named })
 }
 
 /// A reduction.
-type Reduce = fn(&Tensor, &[isize]) -> Tensor;
+pub type Reduce = fn(&Tensor, &[isize]) -> Tensor;
 
 /// A reduction, with another function where the axes stay.
-fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Reduce) -> Result<Vec<Tensor>> {
+pub fn reduce(a: &mut Args<'_>, name: &str, plain: Reduce, kept: Reduce) -> Result<Vec<Tensor>> {
     let x = a.required::<Tensor>("input")?;
     let axes = axes(a, name, &x)?;
     let keepdim = a.or("keepdim", false)?;
@@ -133,16 +125,31 @@ fn sorted(a: &mut Args<'_>) -> Result<(Tensor, Tensor)> {
 /// A function of the input, axes and the correction.
 type Spread = fn(&Tensor, &[isize], f64) -> Tensor;
 
-/// Variance and deviation: the older `unbiased` is a correction of 1 or 0, and may stand where `dim` does.
+/// One with two results.
+pub type Pair = fn(&Tensor, &[isize], f64) -> (Tensor, Tensor);
+
 fn spread(a: &mut Args<'_>, plain: Spread, kept: Spread) -> Result<Vec<Tensor>> {
+    let (x, axes, keepdim, correction) = spread_of(a)?;
+    Ok(vec![if keepdim { kept } else { plain }(&x, &axes, correction)])
+}
+
+/// Variance or deviation, and the mean.
+pub fn pair_of_spread(a: &mut Args<'_>, plain: Pair, kept: Pair) -> Result<Vec<Tensor>> {
+    let (x, axes, keepdim, correction) = spread_of(a)?;
+    let (spread, mean) = if keepdim { kept } else { plain }(&x, &axes, correction);
+    Ok(vec![spread, mean])
+}
+
+/// The arguments of variance and deviation: the older `unbiased` is a correction of 1 or 0, and may stand where `dim`
+/// does.
+fn spread_of(a: &mut Args<'_>) -> Result<(Tensor, Vec<isize>, bool, f64)> {
     let x = a.required::<Tensor>("input")?;
     let axes = match a.peek("dim") {
         Some(first) if first.is_boolean() => (0..x.rank() as isize).collect(),
         _ => axes(a, "dim", &x)?,
     };
     let unbiased: Option<bool> = a.option("unbiased")?;
-    let f = if a.or("keepdim", false)? { kept } else { plain };
+    let keepdim = a.or("keepdim", false)?;
     let correction: Option<f64> = a.keywords().option("correction")?;
-    let correction = correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 });
-    Ok(vec![f(&x, &axes, correction)])
+    Ok((x, axes, keepdim, correction.unwrap_or(if unbiased == Some(false) { 0.0 } else { 1.0 })))
 }
