@@ -58,6 +58,7 @@ pub use sizes::Sizes;
 pub use sugar::conv::{ConvOptions, ConvTransposeOptions, Padding};
 pub use sugar::getitem::{Index, Indices};
 pub use sugar::operators::Value;
+pub use sugar::pad::PadMode;
 pub use sugar::products::Contracted;
 pub use sugar::search::Unique;
 pub use tensor::{Tensor, eval, fallible};

@@ -37,7 +37,8 @@ impl Visitor for Children {
         visit(&mut children);
         // Parameters alone are no modules: torch prints a list of them otherwise, we leave it out.
         if !children.lines.is_empty() {
-            self.lines.push((name.to_owned(), block(kind, "", collapse(children.lines))));
+            let lines = if kind == "ModuleList" { collapse(children.lines) } else { children.lines };
+            self.lines.push((name.to_owned(), block(kind, "", lines)));
         }
     }
 }

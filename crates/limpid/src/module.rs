@@ -380,6 +380,26 @@ impl<T: Field, const N: usize> Field for [T; N] {
     }
 }
 
+/// Modules or parameters by name, in the order of the names: torch's `ModuleDict` and `ParameterDict`.
+///
+/// ```
+/// use limpid::prelude::*;
+/// use std::collections::BTreeMap;
+/// #[derive(Module)]
+/// struct Heads { heads: BTreeMap<String, Linear> }
+/// let make = |name: &str| (name.to_owned(), Linear::new(2, 3).bias(false));
+/// let net = Heads { heads: BTreeMap::from([make("size"), make("colour")]) };
+/// let names: Vec<String> = net.named_parameters().into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["heads.colour.weight", "heads.size.weight"]);
+/// ```
+impl<T: Field> Field for std::collections::BTreeMap<String, T> {
+    fn visit_field(&self, name: &str, visitor: &mut dyn Visitor) {
+        visitor.group(name, "ModuleDict", &|visitor| {
+            self.iter().for_each(|(name, item)| item.visit_field(name, visitor));
+        });
+    }
+}
+
 macro_rules! tuples {
     ($(($($t:ident $i:tt),*))*) => {$(
         impl<$($t: Field),*> Field for ($($t,)*) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use half::{bf16, f16};
+use limpid_kernels::index::ScatterFn;
 use limpid_kernels::{Buffer, DType, Element, Number};
 
 use crate::error::Error;
@@ -158,20 +159,43 @@ impl Tensor {
         source::iota(shape.clone(), 0).eq(source::iota(shape, 1)).to_dtype(DType::F32)
     }
 
-    /// 1 at the class of each element, 0 elsewhere: i64 `[…]` → i64 `[…, classes]`. A class out of range
-    /// gives zeros only.
+    /// 1 at the class of each element, 0 elsewhere: integers `[…]` → i64 `[…, classes]`. With `None` there are as many
+    /// classes as the largest element says, which is evaluated now. Torch's `one_hot`.
     ///
     /// ```
     /// use limpid_core::Tensor;
     /// assert_eq!(Tensor::from([2i64, 0]).one_hot(3).to_vec::<i64>()?, [0, 0, 1, 1, 0, 0]);
+    /// assert_eq!(Tensor::from([2i64, 0]).one_hot(None).shape()[..], [2, 3]);
     /// # Ok::<(), limpid_core::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// At the read: elements that are no integers, a class below 0 or beyond the last; `None` and no elements.
     #[track_caller]
-    pub fn one_hot(&self, classes: usize) -> Tensor {
-        let mut shape = self.shape().clone();
-        shape.push(classes);
-        let index = source::iota(shape.clone(), self.rank());
-        self.to_dtype(DType::I64).unsqueeze(-1).expand_to(&shape).eq(&index).to_dtype(DType::I64)
+    pub fn one_hot(&self, classes: impl Into<Option<usize>>) -> Tensor {
+        let fail = |error: Error, classes: usize, at| {
+            let shape = self.shape().inserted(self.rank(), classes);
+            Tensor::fail_at(at, error, &[self], shape, DType::I64)
+        };
+        let (at, classes) = (std::panic::Location::caller(), classes.into());
+        if self.dtype().is_float() || self.dtype() == DType::Bool {
+            let error = Error::new(format!("one_hot: classes of type {}", self.dtype())).help("to_dtype(DType::I64)");
+            return fail(error, classes.unwrap_or(1), at);
+        }
+        let classes = match classes {
+            Some(classes) => classes,
+            None if self.numel() == 0 => {
+                return fail(Error::new("one_hot: the number of classes of no elements").help("Some(number)"), 1, at);
+            }
+            None => match self.amax(..).item_i64() {
+                Ok(last) => usize::try_from(last).map_or(1, |last| last + 1),
+                Err(error) => return fail(error, 1, at),
+            },
+        };
+        let place = movement::reshape(&self.to_dtype(DType::I64), self.shape().inserted(self.rank(), 1));
+        let zeros = Tensor::zeros_of(self.shape().inserted(self.rank(), classes), DType::I64);
+        // A class that is none fails the run.
+        crate::op::index::scatter(ScatterFn::Set, &zeros, self.rank(), &place, &place.ones_like())
     }
 
     /// The value as a float: integers and bools become f32.

@@ -84,18 +84,33 @@ impl Tensor {
         movement::reshape(self, s[..a].iter().copied().chain([merged]).chain(s[b + 1..].iter().copied()).collect())
     }
 
-    /// Axis `dim` as axes of `sizes`; one may be −1.
+    /// Axis `dim` as axes of `sizes`; one may be −1 and is worked out. Torch's `unflatten`.
+    ///
+    /// # Errors
+    /// At the read: no such axis, no sizes, sizes that do not fill it.
     #[track_caller]
     pub fn unflatten(&self, dim: isize, sizes: &[isize]) -> Tensor {
         let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("unflatten", dim) };
-        let s = self.shape();
-        let dims: Vec<isize> = s[..axis]
-            .iter()
-            .map(|&n| n as isize)
-            .chain(sizes.iter().copied())
-            .chain(s[axis + 1..].iter().map(|&n| n as isize))
-            .collect();
-        self.reshape_dims(&dims)
+        let (s, size) = (self.shape(), self.shape()[axis]);
+        let known = sizes.iter().filter(|&&n| n >= 0).try_fold(1usize, |all, &n| all.checked_mul(n.unsigned_abs()));
+        let open = sizes.iter().filter(|&&n| n == -1).count();
+        let fill = match (open, known) {
+            (0, Some(known)) => (known == size).then_some(1),
+            (1, Some(known)) if known > 0 => size.is_multiple_of(known).then_some(size / known),
+            _ => None,
+        };
+        match fill {
+            Some(fill) if !sizes.is_empty() && sizes.iter().all(|&n| n >= -1) => {
+                let middle = sizes.iter().map(|&n| if n < 0 { fill } else { n.unsigned_abs() });
+                let shape = s[..axis].iter().copied().chain(middle).chain(s[axis + 1..].iter().copied()).collect();
+                movement::reshape(self, shape)
+            }
+            _ => {
+                let error = Error::new(format!("unflatten: {sizes:?} do not fill axis {dim} of {s}"));
+                let error = error.help(format!("sizes whose product is {size}; one may be -1"));
+                Tensor::fail(error, &[self], s.clone(), self.dtype())
+            }
+        }
     }
 
     /// A new axis of size 1 before axis `dim` (−1: at the end).

@@ -1,7 +1,7 @@
 //! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
 
 use limpid_core::{
-    AttentionOptions, Cell, ConvAxis, DType, NormOptions, Result, Shape, Tensor, eval, gradients, testing,
+    AttentionOptions, Cell, ConvAxis, DType, NormOptions, PadMode, Result, Shape, Tensor, eval, gradients, testing,
 };
 
 use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
@@ -167,6 +167,15 @@ const ONE: &[(&str, bool, One)] = &[
     ("slice", false, |x| vec![x.slice(0, Some(1), None, 2).square(), x.slice(0, None, None, -3).exp()]),
     ("flip roll", false, |x| vec![x.flip(0).square() * x, x.roll(1, 1) * x, x.roll_flat(2) * x]),
     ("pad", false, |x| vec![x.pad(0, 1, 2, 0.5).square(), x.pad(1, -1, 1, x.sum(..)).square()]),
+    ("pad_with", false, |x| {
+        let modes = [PadMode::Constant(0.5), PadMode::Reflect, PadMode::Replicate, PadMode::Circular];
+        let x = Tensor::stack(&[x, &x.square(), &x.sin()], -1);
+        modes.map(|mode| x.pad_with(&[1, 2, 0, 0], mode).square()).to_vec()
+    }),
+    ("pixel_shuffle", false, |x| {
+        let x = Tensor::stack(&[x, &x.square(), &x.sin(), x], 0).unsqueeze(0);
+        vec![x.pixel_shuffle(2).square(), x.channel_shuffle(2).square(), x.pixel_shuffle(2).pixel_unshuffle(2).sin()]
+    }),
     ("cat", false, |x| vec![Tensor::cat(&[x, &x.square(), x], 1).sin(), Tensor::stack(&[x, x], 1).square()]),
     ("split", false, |x| x.split(3, 0).iter().map(Tensor::square).collect()),
     ("split_with_sizes", false, |x| x.split_with_sizes(&[1, 0, x.size(1) - 1], 1).iter().map(Tensor::square).collect()),

@@ -83,7 +83,7 @@ const UNARY: &[(&str, f64, Unary, &[DType])] = &[
     ("var of all", 1.0, |x| vec![x.var(.., 1.0)], NONE),
     ("any all", 1.0, |x| vec![x.any(..), x.all(..)], NONE),
     ("detach tap watch", 1.0, |x| vec![x.detach() + x, x.tap("t").to_float().requires_grad_()], NONE),
-    ("one_hot", 1.0, |x| vec![x.to_dtype(DType::I64).one_hot(5)], NONE),
+    ("one_hot", 1.0, |x| vec![(x.to_dtype(DType::I64) % 5).one_hot(5)], NONE),
     ("stack cat", 1.0, |x| vec![Tensor::stack(&[x, x], 0), Tensor::stack(&[x, &x.exp()], -1)], NONE),
     ("take", 1.0, |x| vec![x.take(&Tensor::arange(0, x.numel().min(3) as i64, 1))], NONE),
     ("index_along", 1.0, |x| (0..x.rank()).map(|d| x.index_along(d as isize) + x).collect(), NONE),

@@ -17,6 +17,7 @@ mod linear;
 mod norm;
 mod options;
 mod packed;
+mod pad;
 mod recurrent;
 mod sequential;
 mod shape;
@@ -48,11 +49,16 @@ pub use packed::{
     Lengths, PackedSequence, PaddingSide, Sequences, pack_padded_sequence, pack_sequence, pad_packed_sequence,
     pad_sequence, unpack_sequence, unpad_sequence,
 };
+pub use pad::{
+    CircularPad, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad, ConstantPad1d, ConstantPad2d, ConstantPad3d,
+    PadSizes, ReflectionPad, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad, ReplicationPad1d,
+    ReplicationPad2d, ReplicationPad3d, ZeroPad, ZeroPad1d, ZeroPad2d, ZeroPad3d,
+};
 pub use recurrent::{
     GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentKind, RecurrentStep, RecurrentWeights,
 };
 pub use sequential::Sequential;
-pub use shape::{Flatten, Identity};
+pub use shape::{ChannelShuffle, Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten};
 pub use transformer::{
     Activation, Decode, DecoderOptions, Encode, EncoderOptions, Transformer, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, TransformerOptions,

@@ -1,13 +1,15 @@
-//! Layers that compute nothing.
+//! Layers that compute nothing: other shapes, other orders.
 
 use limpid_core::Tensor;
 
-use crate::module::{Forward, Module, Visitor};
+use crate::Module;
+use crate::module::Forward;
 use crate::site::{Scope, Site};
 
 /// The input itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Module)]
 pub struct Identity {
+    #[module(site)]
     site: Site,
 }
 
@@ -21,16 +23,6 @@ impl Identity {
     #[track_caller]
     pub fn new() -> Identity {
         Identity { site: Site::here() }
-    }
-}
-
-impl Module for Identity {
-    fn visit(&self, _visitor: &mut dyn Visitor) {}
-    fn kind(&self) -> &'static str {
-        "Identity"
-    }
-    fn site(&self) -> Option<&Site> {
-        Some(&self.site)
     }
 }
 
@@ -48,10 +40,12 @@ impl Forward for Identity {
 /// use limpid::prelude::*;
 /// assert_eq!(*Flatten.forward(&Tensor::zeros([2, 3, 4])).shape(), Shape::from([2, 12]));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Module)]
+#[module(extra_repr = arguments)]
 pub struct Flatten {
     start: isize,
     end: isize,
+    #[module(site)]
     site: Site,
 }
 
@@ -78,18 +72,9 @@ impl Flatten {
         self.end = dim;
         self
     }
-}
 
-impl Module for Flatten {
-    fn visit(&self, _visitor: &mut dyn Visitor) {}
-    fn kind(&self) -> &'static str {
-        "Flatten"
-    }
-    fn extra_repr(&self) -> String {
+    fn arguments(&self) -> String {
         format!("start_dim={}, end_dim={}", self.start, self.end)
-    }
-    fn site(&self) -> Option<&Site> {
-        Some(&self.site)
     }
 }
 
@@ -99,4 +84,87 @@ impl Forward for Flatten {
         let scope = Scope::enter(self);
         scope.output(x.flatten_range(self.start, self.end))
     }
+}
+
+/// Axis `dim` as several, of sizes `unflattened_size`; one may be −1.
+///
+/// ```
+/// use limpid::prelude::*;
+/// let model = Sequential::new().add(Linear::new(8, 12)).add(Unflatten::new(1, [3, 4]));
+/// assert_eq!(*model.forward(&Tensor::zeros([2, 8])).shape(), Shape::from([2, 3, 4]));
+/// ```
+#[derive(Clone, Debug, Module)]
+#[module(extra_repr = arguments)]
+pub struct Unflatten {
+    #[module(skip)]
+    dim: isize,
+    #[module(skip)]
+    sizes: Vec<isize>,
+    #[module(site)]
+    site: Site,
+}
+
+impl Unflatten {
+    /// The layer.
+    #[track_caller]
+    pub fn new(dim: isize, unflattened_size: impl Into<Vec<isize>>) -> Unflatten {
+        Unflatten { dim, sizes: unflattened_size.into(), site: Site::here() }
+    }
+
+    fn arguments(&self) -> String {
+        let sizes: Vec<String> = self.sizes.iter().map(isize::to_string).collect();
+        let comma = if sizes.len() == 1 { "," } else { "" };
+        format!("dim={}, unflattened_size=({}{comma})", self.dim, sizes.join(", "))
+    }
+}
+
+impl Forward for Unflatten {
+    #[track_caller]
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let scope = Scope::enter(self);
+        scope.output(x.unflatten(self.dim, &self.sizes))
+    }
+}
+
+/// Layers of one function and one number.
+macro_rules! with_number {
+    ($($(#[$doc:meta])* $name:ident: $f:ident($arg:ident);)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Module)]
+        #[module(extra_repr = arguments)]
+        pub struct $name {
+            $arg: usize,
+            #[module(site)]
+            site: Site,
+        }
+
+        impl $name {
+            /// The layer.
+            #[track_caller]
+            pub fn new($arg: usize) -> $name {
+                $name { $arg, site: Site::here() }
+            }
+
+            fn arguments(&self) -> String {
+                format!("{}={}", stringify!($arg), self.$arg)
+            }
+        }
+
+        impl Forward for $name {
+            #[track_caller]
+            fn forward(&self, x: &Tensor) -> Tensor {
+                let scope = Scope::enter(self);
+                scope.output(x.$f(self.$arg))
+            }
+        }
+    )*};
+}
+
+with_number! {
+    /// The channels of `[n, c, …]` in groups, dealt out in turn. Zhang et al. (2017).
+    ChannelShuffle: channel_shuffle(groups);
+    /// `[…, c·r², h, w]` → `[…, c, h·r, w·r]`: r² channels become the r × r pixels at their place. Shi et al. (2016).
+    PixelShuffle: pixel_shuffle(upscale_factor);
+    /// `[…, c, h·r, w·r]` → `[…, c·r², h, w]`: the inverse of [`PixelShuffle`].
+    PixelUnshuffle: pixel_unshuffle(downscale_factor);
 }

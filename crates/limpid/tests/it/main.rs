@@ -6,6 +6,7 @@ mod lazy;
 mod losses;
 mod norms;
 mod optimizers;
+mod pads;
 mod paths;
 mod recurrent;
 mod state;

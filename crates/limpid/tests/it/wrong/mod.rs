@@ -7,6 +7,7 @@ mod linear;
 mod norm;
 mod optim;
 mod recurrent;
+mod shape;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -32,6 +33,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("norm.rs", norm::WRONG),
     ("optim.rs", optim::WRONG),
     ("recurrent.rs", recurrent::WRONG),
+    ("shape.rs", shape::WRONG),
 ];
 
 /// Why this row does not hold, if so.

@@ -91,7 +91,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
         let reduction = reduction(a, size_average, reduce)?;
         one(NLLLoss { weight: None, ignore_index, reduction }.weighted(&input, &target, weight.as_ref()))
     }),
-    ("pad.constant", pad),
     ("smooth_l1_loss", |a| {
         let (input, target) = pair(a)?;
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
@@ -116,19 +115,6 @@ pub fn typed_rows(a: &mut Args<'_>) -> Result<(Tensor, isize)> {
     a.keywords().no_effect("_stacklevel")?;
     let dtype: Option<DType> = a.option("dtype")?;
     Ok((dtype.map_or(x.clone(), |dtype| x.to_dtype(dtype)), dim))
-}
-
-/// Pairs of sizes, the last axis first.
-fn pad(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
-    let (x, sizes) = (a.required::<Tensor>("input")?, a.required::<Vec<isize>>("pad")?);
-    a.only("mode", "constant".to_owned())?;
-    let value: f64 = a.option("value")?.unwrap_or(0.0);
-    let mut y = x;
-    for (i, pair) in sizes.chunks(2).enumerate() {
-        let [lo, hi] = [0, 1].map(|side| pair.get(side).copied().unwrap_or(0));
-        y = y.pad(-1 - i as isize, lo, hi, value);
-    }
-    one(y)
 }
 
 /// All families of functions.

@@ -16,8 +16,8 @@ pub use loss::{older, with_distance};
 use std::rc::Rc;
 
 use limpid::nn::{
-    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Embedding, Flatten, GELU, Identity, L1Loss, LayerNorm, LeakyReLU,
-    Linear, LogSoftmax, MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
+    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Embedding, GELU, L1Loss, LayerNorm, LeakyReLU, Linear, LogSoftmax,
+    MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
 };
 use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
 
@@ -98,7 +98,6 @@ const MODULES: &[(&str, Make)] = &[
         a.only("sparse", false)?;
         layer(made)
     }),
-    ("Flatten", |a, _| layer(Flatten::new().start_dim(a.or("start_dim", 1)?).end_dim(a.or("end_dim", -1)?))),
     ("GELU", |a, _| {
         layer(match a.or("approximate", "none".to_owned())?.as_str() {
             "none" => GELU::new().approximate("none"),
@@ -106,7 +105,6 @@ const MODULES: &[(&str, Make)] = &[
             other => return Err(format!("argument approximate not read: {other}")),
         })
     }),
-    ("Identity", |_, _| layer(Identity::new())),
     ("L1Loss", |a, _| {
         let (size_average, reduce) = (a.option("size_average")?, a.option("reduce")?);
         loss(L1Loss::new().reduction(reduction(a, size_average, reduce)?), L1Loss::forward)
