@@ -4,7 +4,7 @@ pub use crate::data::{Dataset, datasets};
 pub use crate::loss::*;
 pub use crate::nn::*;
 pub use crate::optim::{
-    ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ChainedScheduler, ConstantLR, CosineAnnealingLR,
+    ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ChainedScheduler, ClipNorm, ConstantLR, CosineAnnealingLR,
     CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, Gradients, Group, LBFGS, LambdaLR, LinearLR, LossExt,
     LrScheduler, MultiStepLR, MultiplicativeLR, Muon, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop,
     ReduceLROnPlateau, Rprop, SGD, SWALR, Schedule, SequentialLR, StepLR, StepLoss,

@@ -4,7 +4,7 @@ use limpid_core::{DType, Error, NormOptions, Result, Shape, Tensor, Value};
 
 use crate::Module;
 use crate::module::Forward;
-use crate::nn::{exponent, failed, python};
+use crate::nn::{exponent, failed, of_dimensions, python};
 use crate::param::{Buffer, Parameter};
 use crate::site::{Scope, Site};
 
@@ -123,6 +123,15 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     /// The type of parameters and statistics (default: f32).
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
+        self.made_again()
+    }
+
+    /// The same layer for so many channels, with parameters and statistics of its own.
+    pub(crate) fn of_channels(&self, num_features: usize) -> Self {
+        ChannelNorm { num_features, ..self.clone() }.made_again()
+    }
+
+    fn made_again(self) -> Self {
         let (affine, bias, track) = (self.weight.is_some(), self.bias.is_some(), self.running_mean.is_some());
         self.affine(affine).bias(bias).track_running_stats(track)
     }
@@ -130,6 +139,19 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     /// Number of channels.
     pub fn num_features(&self) -> usize {
         self.num_features
+    }
+
+    /// Parameters, statistics and eps: what [`Tensor::batch_norm`] takes.
+    #[track_caller]
+    pub fn options(&self) -> NormOptions {
+        NormOptions {
+            weight: self.weight.as_ref().map(|p| p.tensor()),
+            bias: self.bias.as_ref().map(|p| p.tensor()),
+            running_mean: self.running_mean.as_ref().map(Into::into),
+            running_var: self.running_var.as_ref().map(Into::into),
+            eps: self.eps,
+            ..NormOptions::new()
+        }
     }
 
     /// Running statistics as at the beginning.
@@ -145,15 +167,10 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     }
 
     fn name(&self) -> &'static str {
-        match (D, PER_SAMPLE) {
-            (1, false) => "BatchNorm1d",
-            (2, false) => "BatchNorm2d",
-            (3, false) => "BatchNorm3d",
-            (1, true) => "InstanceNorm1d",
-            (2, true) => "InstanceNorm2d",
-            (3, true) => "InstanceNorm3d",
-            (_, false) => "BatchNorm",
-            (_, true) => "InstanceNorm",
+        if PER_SAMPLE {
+            of_dimensions(D, ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"])
+        } else {
+            of_dimensions(D, ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"])
         }
     }
 
@@ -220,11 +237,7 @@ impl<const D: usize, const PER_SAMPLE: bool> Forward for ChannelNorm<D, PER_SAMP
             return scope.output(failed(error, x, x.shape()));
         }
         let own = self.uses_own();
-        let mut options = NormOptions::new().eps(self.eps);
-        options.weight = self.weight.as_ref().map(|p| p.tensor());
-        options.bias = self.bias.as_ref().map(|p| p.tensor());
-        options.running_mean = self.running_mean.as_ref().map(Into::into);
-        options.running_var = self.running_var.as_ref().map(Into::into);
+        let options = self.options();
         let rows = if one_sample { x.unsqueeze(0) } else { x.clone() };
         scope.output(match (PER_SAMPLE, one_sample) {
             (false, _) => self.batch(&rows, own, options),

@@ -1,6 +1,10 @@
 //! Initial values: `torch.nn.init`. Each function writes its parameter at once, with numbers of this
 //! thread's generator.
 
+mod structured;
+
+pub use structured::{dirac_, eye_, orthogonal_, sparse_, trunc_normal_};
+
 use limpid_core::{DType, Error, Result, Shape, Tensor};
 
 use crate::param::Parameter;

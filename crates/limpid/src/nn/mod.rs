@@ -13,6 +13,7 @@ mod dropout;
 mod embedding;
 pub mod init;
 mod lazy;
+mod lazy_norm;
 mod linear;
 mod norm;
 mod options;
@@ -22,6 +23,7 @@ mod recurrent;
 mod sequential;
 mod shape;
 mod transformer;
+pub mod utils;
 
 pub use activation::{
     CELU, ELU, GELU, GLU, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish, PReLU,
@@ -42,6 +44,9 @@ pub use embedding::Embedding;
 pub use lazy::{
     Lazy, LazyConv1d, LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d, LazyLayer,
     LazyLinear, Uninitialised,
+};
+pub use lazy_norm::{
+    LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d, LazyInstanceNorm1d, LazyInstanceNorm2d, LazyInstanceNorm3d,
 };
 pub use linear::Linear;
 pub use norm::{CrossMapLRN2d, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm};

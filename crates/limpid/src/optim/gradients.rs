@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Add;
 
-use limpid_core::{Error, Result, Tensor, gradients};
+use limpid_core::{DType, Error, Result, Tensor, gradients};
 
 use crate::module::Module;
 use crate::param::Parameter;
@@ -15,6 +15,38 @@ pub struct Gradients {
     names: Vec<String>,
     index: HashMap<u64, usize>,
     grads: Vec<Option<Tensor>>,
+}
+
+/// What [`Gradients::clip_norm_with`] takes; torch's defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipNorm {
+    /// The p of the norm; ∞ is the largest element.
+    pub norm_type: f64,
+    /// Whether a norm that is NaN or infinite is an error.
+    pub error_if_nonfinite: bool,
+}
+
+impl Default for ClipNorm {
+    fn default() -> ClipNorm {
+        ClipNorm { norm_type: 2.0, error_if_nonfinite: false }
+    }
+}
+
+impl ClipNorm {
+    /// The Euclidean norm, whatever it is.
+    pub fn new() -> ClipNorm {
+        ClipNorm::default()
+    }
+
+    /// The p of the norm (default: 2).
+    pub fn norm_type(self, norm_type: f64) -> ClipNorm {
+        ClipNorm { norm_type, ..self }
+    }
+
+    /// Whether a norm that is NaN or infinite is an error (default: no).
+    pub fn error_if_nonfinite(self, error: bool) -> ClipNorm {
+        ClipNorm { error_if_nonfinite: error, ..self }
+    }
 }
 
 /// Gradients of a loss.
@@ -103,18 +135,52 @@ impl Gradients {
     /// The Euclidean norm of all together.
     #[track_caller]
     pub fn norm(&self) -> Tensor {
-        let squares: Vec<Tensor> = self.grads.iter().flatten().map(|g| g.square().sum(..)).collect();
-        let sum = squares.into_iter().reduce(|a, b| a + b);
-        sum.map_or_else(|| Tensor::zeros([]), |s| s.sqrt())
+        self.total_norm(2.0)
+    }
+
+    /// The p-norm of all together, p = `norm_type`, which may be infinite: that of the norms of each. 0 where there is
+    /// no gradient. Torch's `get_total_norm`.
+    ///
+    /// A norm that must be finite: `g.total_norm(2.0).check_finite("norm of the gradients")`.
+    #[track_caller]
+    pub fn total_norm(&self, norm_type: f64) -> Tensor {
+        let mut norms: Vec<Tensor> = Vec::new();
+        for g in self.grads.iter().flatten() {
+            // Squares of halves would not fit into their type.
+            let wide = if g.dtype() == DType::F64 { g.clone() } else { g.to_dtype(DType::F32) };
+            norms.push(wide.vector_norm(norm_type, ..));
+        }
+        let Some(dtype) = norms.iter().map(|norm| norm.dtype()).max() else { return Tensor::zeros([]) };
+        let norms: Vec<Tensor> = norms.into_iter().map(|norm| norm.to_dtype(dtype)).collect();
+        match &norms[..] {
+            [one] => one.clone(),
+            all => Tensor::stack(&all.iter().collect::<Vec<_>>(), 0).vector_norm(norm_type, 0),
+        }
     }
 
     /// Scaled so that the norm is at most `max_norm`: by min(1, max_norm / (norm + 1e-6)). Torch's
     /// `clip_grad_norm_`.
     #[track_caller]
     pub fn clip_norm(self, max_norm: f64) -> Gradients {
-        let norm = self.norm();
-        let factor = (max_norm / (norm + 1e-6)).clamp_max(1.0);
-        self.map(|g| g * factor.to_dtype(g.dtype()))
+        self.clip_norm_with(max_norm, &ClipNorm::new())
+    }
+
+    /// [`Gradients::clip_norm`] by another norm, or such that a norm that is not finite is an error of the step.
+    #[track_caller]
+    pub fn clip_norm_with(self, max_norm: f64, options: &ClipNorm) -> Gradients {
+        let norm = self.total_norm(options.norm_type);
+        let norm = if options.error_if_nonfinite { norm.check_finite("the norm of the gradients") } else { norm };
+        self.clip_with_norm(max_norm, &norm)
+    }
+
+    /// All of them times min(1, max_norm / (total_norm + 1e-6)). Torch's `clip_grads_with_norm_`.
+    #[track_caller]
+    pub fn clip_with_norm(mut self, max_norm: f64, total_norm: &Tensor) -> Gradients {
+        let factor = (max_norm / (total_norm + 1e-6)).clamp_max(1.0);
+        for g in self.grads.iter_mut().flatten() {
+            *g = &*g * factor.to_dtype(g.dtype());
+        }
+        self
     }
 
     /// Each element limited to −limit … limit. Torch's `clip_grad_value_`.

@@ -29,7 +29,7 @@ pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
 pub use asgd::ASGD;
-pub use gradients::{Gradients, LossExt};
+pub use gradients::{ClipNorm, Gradients, LossExt};
 pub use lbfgs::LBFGS;
 pub use muon::Muon;
 pub use nadam::NAdam;

@@ -11,4 +11,5 @@ mod paths;
 mod recurrent;
 mod state;
 mod taps;
+mod utils;
 mod wrong;

@@ -23,6 +23,10 @@ const INITIALISERS: &[(&str, Fill)] = &[
     }),
     ("normal_", |a, p| init::normal_(p, a.or("mean", 0.0)?, a.or("std", 1.0)?).map_err(line)),
     ("ones_", |_, p| init::ones_(p).map_err(line)),
+    ("trunc_normal_", |a, p| {
+        let (mean, std) = (a.or("mean", 0.0)?, a.or("std", 1.0)?);
+        init::trunc_normal_(p, mean, std, a.or("a", -2.0)?, a.or("b", 2.0)?).map_err(line)
+    }),
     ("uniform_", |a, p| init::uniform_(p, a.or("a", 0.0)?, a.or("b", 1.0)?).map_err(line)),
     ("xavier_normal_", |a, p| init::xavier_normal_(p, a.or("gain", 1.0)?).map_err(line)),
     ("xavier_uniform_", |a, p| init::xavier_uniform_(p, a.or("gain", 1.0)?).map_err(line)),

@@ -8,6 +8,7 @@ mod norm;
 mod optim;
 mod recurrent;
 mod shape;
+mod utils;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,6 +35,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("optim.rs", optim::WRONG),
     ("recurrent.rs", recurrent::WRONG),
     ("shape.rs", shape::WRONG),
+    ("utils.rs", utils::WRONG),
 ];
 
 /// Why this row does not hold, if so.
