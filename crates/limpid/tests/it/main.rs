@@ -1,6 +1,7 @@
 //! What modules and losses promise: paths, messages, names, state, slopes at the edges.
 
 mod activations;
+mod attention;
 mod dropouts;
 mod lazy;
 mod losses;

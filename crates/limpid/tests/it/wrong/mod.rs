@@ -2,6 +2,7 @@
 //! never with a panic. One table, a file for each family.
 
 mod activation;
+mod attention;
 mod conv;
 mod linear;
 mod norm;
@@ -29,6 +30,7 @@ pub const fn wrong(name: &'static str, call: fn() -> Result<Tensor>, says: &'sta
 
 const FAMILIES: &[(&str, &[Wrong])] = &[
     ("activation.rs", activation::WRONG),
+    ("attention.rs", attention::WRONG),
     ("conv.rs", conv::WRONG),
     ("linear.rs", linear::WRONG),
     ("norm.rs", norm::WRONG),
