@@ -223,6 +223,18 @@ const TWO: &[(&str, bool, Two)] = &[
     ("linear", false, |a, b| {
         vec![a.linear(&a.square(), None).tanh(), a.linear(&b.unsqueeze(0), Some(&b.narrow(0, 0, 1)))]
     }),
+    ("bilinear", false, |a, b| {
+        let (y, weight) = (a.square(), b.reshape([1, 3, 1]) * a.sum(0).reshape([1, 1, 3]));
+        vec![
+            a.bilinear(&y, &weight, Some(&b.narrow(0, 1, 1))),
+            a.bilinear(&a.narrow(1, 0, 1), &b.view([1, 3, 1]), None),
+        ]
+    }),
+    ("cdist", false, |a, b| {
+        let rows = b.unsqueeze(0) * 0.37;
+        [1.0, 1.5, 2.0, 3.0, f64::INFINITY].map(|p| a.cdist(&rows, p)).into_iter().chain([a.dist(b, 2.0)]).collect()
+    }),
+    ("pdist", false, |a, _| [1.0, 2.0, 2.5, f64::INFINITY].map(|p| a.exp().pdist(p)).to_vec()),
     ("linear to a scalar", false, |a, b| vec![a.linear(b, None).tanh(), b.linear(b, Some(&a.select(0, 0).sum(0)))]),
     ("layer_norm", false, |a, b| {
         vec![a.layer_norm([3], Some(b), None, 1e-3), a.layer_norm([3], Some(b), Some(&b.square()), 1e-3)]
@@ -427,6 +439,15 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
         &[&[2, 3], &[2, 3]],
         Box::new(|x| vec![x[0].sigmoid().binary_cross_entropy_elements(&x[1])]),
     );
+    let spelt = |x: &Tensor, blank, labels: Tensor| {
+        let lengths = (Tensor::from([4i64, 3, 1]), Tensor::from([2i64, 1, 0]));
+        vec![x.log_softmax(-1).ctc_losses(&labels, &lengths.0, &lengths.1, blank, false)]
+    };
+    let labels = [[1i64, 1], [2, -7], [9, 9]];
+    add("ctc_loss", &[&[4, 3, 3]], Box::new(move |x| spelt(&x[0], 0, Tensor::from(labels))));
+    let labels = [[0i64, 1], [1, 0], [0, 0]];
+    add("ctc_loss, another blank", &[&[4, 3, 3]], Box::new(move |x| spelt(&x[0], 2, Tensor::from(labels))));
+    add("check", &[&[2, 3]], Box::new(|x| vec![x[0].check(&x[0].lt(9.0), "large").square()]));
     let places = [[3i64, 0], [3, 1]];
     add("embedding", &[&[4, 3]], Box::new(move |x| vec![x[0].embedding(&Tensor::from(places))]));
     let plain = ConvAxis::PLAIN;

@@ -495,7 +495,7 @@ impl Maker {
             return self.recurrent();
         }
         let dtype = self.dtype;
-        match self.dice.below(15) {
+        match self.dice.below(17) {
             0 | 1 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0);
                 let axis = self.axis(&x);
@@ -580,6 +580,11 @@ impl Maker {
                 let y = x.t.statistics(self.dice.below(5));
                 self.derive(y, x.mag.max(x.t.numel() as f64), &[&x], 0.0, 0.0, false);
             }
+            15 => {
+                let x = self.take(dtype, |_| true);
+                self.derive(x.t.check(&x.t.lt(1e300), "large"), x.mag, &[&x], 1.0, 0.0, true);
+            }
+            16 => self.ctc(),
             12 => {
                 let x = self.take(dtype, |v| v.t.rank() > 1 && v.t.numel() > v.t.size(1));
                 let c = x.t.size(1);
@@ -603,6 +608,19 @@ impl Maker {
                 self.derive(y, v.mag, &[&q, &k, &v], 1.0, 64.0 * d as f64, false);
             }
         }
+    }
+
+    fn ctc(&mut self) {
+        let (steps, batch, classes) = (1 + self.dice.below(5), 1 + self.dice.below(3), 2 + self.dice.below(3));
+        let longest = self.dice.below(4);
+        let x = self.leaf_of(self.dtype, &Shape::from([steps, batch, classes]));
+        let mut draw = |n: usize, below: usize| (0..n).map(|_| self.dice.below(below) as i64).collect::<Vec<_>>();
+        let labels = Tensor::from_vec(draw(batch * longest, classes), [batch, longest]);
+        let inputs = Tensor::from(draw(batch, steps + 1));
+        let targets = Tensor::from(draw(batch, longest + 1));
+        let y = x.t.log_softmax(-1).ctc_losses(&labels, &inputs, &targets, self.dice.below(classes), true);
+        let n = steps as f64;
+        self.derive(y, n * (2.0 * x.mag + 2.0), &[&x], 2.0 * n, 16.0, false);
     }
 
     fn recurrent(&mut self) {

@@ -430,6 +430,14 @@ fn compounds_in_every_float_type() {
             let logits = make(&[5, 7]);
             let target = Tensor::from([0i64, 6, -100, 3, 2]);
             row("cross_entropy", 1.0, &[logits.cross_entropy_rows(&target, -100)]);
+            let (labels, inputs) = (Tensor::from([[1i64, 1, 2], [6, 0, 0]]), Tensor::from([5i64, 3]));
+            let y = make(&[5, 2, 7]).log_softmax(-1);
+            let targets = Tensor::from([3i64, 1]);
+            row("ctc_loss", 2.0, &[y.ctc_losses(&labels, &inputs, &targets, 0, false)]);
+            row("check", 1.0, &[y.check(&y.lt(100.0), "large")]);
+            let (a, b, w) = (make(&[5, 3]), make(&[5, 2]), make(&[4, 3, 2]));
+            row("bilinear", 16.0, &[a.bilinear(&b, &w, Some(&make(&[4])))]);
+            row("distances", 16.0, &[a.cdist(&a.flip(1), 2.0), a.pdist(1.0), a.dist(&a.flip(0), 3.0)]);
             let axes =
                 [ConvAxis { stride: 2, lo: 1, hi: 2, ..ConvAxis::PLAIN }, ConvAxis { dilation: 2, ..ConvAxis::PLAIN }];
             let (x, w) = (make(&[2, 4, 7, 6]), make(&[6, 2, 3, 2]));
@@ -517,6 +525,7 @@ fn refused_values() {
         Tensor::from([3i64, 4]).fmod(&zeros),
         x.cross_entropy_rows(&Tensor::from([0i64, 2]), -100),
         (&x / 0.0).check_finite("quotient"),
+        x.check(&x.lt(4.0), "four"),
     ];
     for (i, t) in cases.iter().enumerate() {
         assert!(t.error().is_none(), "case {i} is refused too early");

@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod ctc;
 mod fold;
 mod index;
 mod loss;
