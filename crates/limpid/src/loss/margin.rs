@@ -153,32 +153,32 @@ setters!(SoftMarginLoss {
     reduction: Reduction,
 });
 
-/// Rows of scores `[N, C]` and one row for each of them in the target, or one row alone; whether it was one.
-#[track_caller]
-fn rows(name: &str, input: &Tensor, target: &Tensor, each: bool) -> Result<(Tensor, Tensor, bool), Tensor> {
+/// What is wrong with scores and their classes: a list of them for each row, or one.
+fn misfit(input: &Tensor, target: &Tensor, lists: bool) -> Option<String> {
     let (shape, own) = (input.shape(), target.shape());
-    let fail = |what: String| Err(refuse(name, what, &[input, target]));
     if shape.rank() > 2 || shape.last() == Some(&0) || !input.dtype().is_float() {
-        return fail(format!("the input is {} {shape}, not floats [N, C] or [C] with C above 0", input.dtype()));
+        return Some(format!("the input is {} {shape}, not floats [N, C] or [C] with C above 0", input.dtype()));
     }
     if target.dtype().is_float() || target.dtype() == DType::Bool {
-        return fail(format!("the target is {}, not classes (i64)", target.dtype()));
+        return Some(format!("the target is {}, not classes (i64)", target.dtype()));
     }
+    let need = if lists { &shape[..] } else { &shape[..shape.rank().saturating_sub(1)] };
+    // The class of one row may stand in a list of one.
+    let listed = !lists && shape.rank() < 2 && own[..] == [1];
+    (own[..] != *need && !listed).then(|| format!("an input {shape} needs classes of shape {need:?}, not {own}"))
+}
+
+/// Scores as rows `[N, C]`, their classes as rows of i64, and whether it was one row.
+#[track_caller]
+fn rows(name: &str, input: &Tensor, target: &Tensor, lists: bool) -> Result<(Tensor, Tensor, bool), Tensor> {
+    if let Some(what) = misfit(input, target, lists) {
+        return Err(refuse(name, what, &[input, target]));
+    }
+    let shape = input.shape();
     let one = shape.rank() < 2;
-    let fits = match (one, each) {
-        // The classes of each row, or one class for each.
-        (false, true) | (true, true) => own == shape,
-        (false, false) => own[..] == shape[..1],
-        (true, false) => target.numel() == 1 && own.rank() < 2,
-    };
-    if !fits {
-        let need = if each { format!("{shape}") } else { format!("{:?}", &shape[..shape.rank().saturating_sub(1)]) };
-        return fail(format!("an input {shape} needs classes of shape {need}, not {own}"));
-    }
     let classes = shape.last().copied().unwrap_or(1);
     let count = if one { 1 } else { shape[0] };
-    let target = target.to_dtype(DType::I64);
-    let target = if each { target.view([count, classes]) } else { target.view([count, 1]) };
+    let target = target.to_dtype(DType::I64).view([count, if lists { classes } else { 1 }]);
     Ok((input.view([count, classes]), target, one))
 }
 

@@ -2,6 +2,7 @@
 
 mod activations;
 mod attention;
+mod distances;
 mod dropouts;
 mod lazy;
 mod losses;

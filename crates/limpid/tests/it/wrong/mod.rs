@@ -5,6 +5,7 @@ mod activation;
 mod attention;
 mod conv;
 mod linear;
+mod loss;
 mod norm;
 mod optim;
 mod recurrent;
@@ -33,6 +34,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("attention.rs", attention::WRONG),
     ("conv.rs", conv::WRONG),
     ("linear.rs", linear::WRONG),
+    ("loss.rs", loss::WRONG),
     ("norm.rs", norm::WRONG),
     ("optim.rs", optim::WRONG),
     ("recurrent.rs", recurrent::WRONG),
