@@ -26,6 +26,7 @@ pub mod math;
 pub mod norm;
 mod parts;
 pub mod pool;
+pub mod pooling;
 mod real;
 pub mod scan;
 mod slice;

@@ -11,7 +11,10 @@ pub use crate::optim::{
 };
 pub use crate::train::accuracy;
 pub use crate::{
+    AvgPoolOptions, ConvOptions, ConvTransposeOptions, FoldOptions, FractionalMaxPoolOptions, MaxPoolOptions,
+    MaxUnpoolOptions, OutputSizes, Padding,
+};
+pub use crate::{
     Buffer, DType, Forward, Mode, Module, NormOptions, Parameter, Rng, Seen, Shape, Site, Sizes, StateDict, Statistics,
     Tap, Tensor, eval, fallible, forward, gradients, manual_seed, no_grad, tap,
 };
-pub use crate::{ConvOptions, ConvTransposeOptions, Padding};

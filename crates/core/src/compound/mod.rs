@@ -14,6 +14,7 @@ pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
+pub(crate) mod pool;
 pub(crate) mod recurrent;
 mod recurrent_grad;
 pub(crate) mod softmax;

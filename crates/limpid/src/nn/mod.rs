@@ -11,6 +11,7 @@ mod copy;
 pub(crate) mod draws;
 mod dropout;
 mod embedding;
+mod fold;
 pub mod init;
 mod lazy;
 mod lazy_norm;
@@ -19,6 +20,7 @@ mod norm;
 mod options;
 mod packed;
 mod pad;
+mod pool;
 mod recurrent;
 mod sequential;
 mod shape;
@@ -41,6 +43,7 @@ pub use conv::{Conv, Conv1d, Conv2d, Conv3d, PaddingMode};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
 pub use embedding::Embedding;
+pub use fold::{Fold, FractionalMaxPool, FractionalMaxPool2d, FractionalMaxPool3d, Unfold};
 pub use lazy::{
     Lazy, LazyConv1d, LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d, LazyLayer,
     LazyLinear, Uninitialised,
@@ -58,6 +61,11 @@ pub use pad::{
     CircularPad, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad, ConstantPad1d, ConstantPad2d, ConstantPad3d,
     PadSizes, ReflectionPad, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad, ReplicationPad1d,
     ReplicationPad2d, ReplicationPad3d, ZeroPad, ZeroPad1d, ZeroPad2d, ZeroPad3d,
+};
+pub use pool::{
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool, AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, LPPool, LPPool1d, LPPool2d,
+    LPPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d,
 };
 pub use recurrent::{
     GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentKind, RecurrentStep, RecurrentWeights,

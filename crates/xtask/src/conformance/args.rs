@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use limpid::{DType, Error, Padding, Sizes, Tensor, Value};
+use limpid::{DType, Error, OutputSizes, Padding, Sizes, Tensor, Value};
 use serde_json::{Map, Value as Json};
 
 use super::random::Law;
@@ -186,6 +186,20 @@ impl Read for usize {
 impl Read for Sizes {
     fn read(json: &Json, tensors: &Tensors) -> Option<Sizes> {
         Vec::<usize>::read(json, tensors).map(Sizes::from)
+    }
+}
+
+/// Sizes of which some may be `None`.
+impl Read for OutputSizes {
+    fn read(json: &Json, tensors: &Tensors) -> Option<OutputSizes> {
+        let one = |json: &Json| match json {
+            Json::Null => Some(None),
+            json => usize::read(json, tensors).map(Some),
+        };
+        match json.as_array() {
+            Some(items) => items.iter().map(one).collect::<Option<Vec<_>>>().map(OutputSizes::from),
+            None => one(json).map(OutputSizes::from),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optim;
+mod pool;
 mod recurrent;
 mod shape;
 mod utils;
@@ -37,6 +38,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("loss.rs", loss::WRONG),
     ("norm.rs", norm::WRONG),
     ("optim.rs", optim::WRONG),
+    ("pool.rs", pool::WRONG),
     ("recurrent.rs", recurrent::WRONG),
     ("shape.rs", shape::WRONG),
     ("utils.rs", utils::WRONG),

@@ -6,7 +6,7 @@ mod conv;
 mod embedding;
 mod loss;
 mod norm;
-mod pool;
+pub mod pool;
 mod resample;
 mod shape;
 
