@@ -141,6 +141,9 @@ impl CrossEntropyLoss {
             let what = format!("logits {} need classes of shape {rest:?}, not {}", input.shape(), target.shape());
             return refuse("cross_entropy", what, &[input, target]);
         }
+        if target.dtype() == DType::Bool {
+            return refuse("cross_entropy", "the classes are bools, not integers".to_owned(), &[input, target]);
+        }
         let target = target.to_dtype(DType::I64).flatten(0);
         self.of_classes(&logits, &target, &rest, weight.as_ref())
     }
@@ -259,7 +262,7 @@ impl NLLLoss {
             let row = self.weighted(&input.unsqueeze(0), &target.unsqueeze(0), weight);
             return if self.reduction == Reduction::None { row.squeeze(0) } else { row };
         }
-        if input.rank() < 2 || target.dtype().is_float() {
+        if input.rank() < 2 || target.dtype().is_float() || target.dtype() == DType::Bool {
             let what =
                 format!("nll_loss: {} {} against {} {}", input.dtype(), input.shape(), target.dtype(), target.shape());
             let error = Error::new(what).help("log-probabilities [N, C, …] and class indices (i64) [N, …]");

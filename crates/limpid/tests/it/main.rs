@@ -5,6 +5,7 @@ mod attention;
 mod distances;
 mod dropouts;
 mod lazy;
+mod loss_values;
 mod losses;
 mod norms;
 mod optimizers;
