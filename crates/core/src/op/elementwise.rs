@@ -197,12 +197,12 @@ pub(crate) fn binary_vjp(f: BinaryFn, bw: &Backward<'_>) -> Grads {
                 }),
             ]
         }
-        // The winner takes g, a tie halves it.
+        // The winner takes g, a tie halves it; beside NaN both take it, as in torch.
         BinaryFn::Max | BinaryFn::Min => {
             let share = |mine: &Tensor, other: &Tensor| {
-                let wins = if f == BinaryFn::Max { other.lt(mine) } else { mine.lt(other) };
+                let loses = if f == BinaryFn::Max { mine.lt(other) } else { other.lt(mine) };
                 let half = g * g.constant_like(0.5);
-                select(&wins, g, &select(&mine.eq(other), &half, &g.zeros_like()))
+                select(&loses, &g.zeros_like(), &select(&mine.eq(other), &half, g))
             };
             smallvec![when(0, &|| share(a, b)), when(1, &|| share(b, a))]
         }

@@ -112,20 +112,20 @@ impl Tensor {
         near.where_(&weight.abs().lt(0.5), far)
     }
 
-    /// The larger element; NaN only where both are. Of equal ones self takes the gradient. Torch's `fmax`.
+    /// The larger element; NaN only where both are. Equal ones share the gradient. Torch's `fmax`.
     #[track_caller]
     pub fn fmax(&self, other: impl Into<Value>) -> Tensor {
         match align("fmax", &self.into(), &other.into(), false) {
-            Ok((a, b)) => a.where_(&a.ge(&b).logical_or(&b.isnan()), &b),
+            Ok((a, b)) => a.where_(&a.isnan().logical_not(), &b).maximum(b.where_(&b.isnan().logical_not(), &a)),
             Err(failed) => failed,
         }
     }
 
-    /// The smaller element; NaN only where both are. Of equal ones self takes the gradient. Torch's `fmin`.
+    /// The smaller element; NaN only where both are. Equal ones share the gradient. Torch's `fmin`.
     #[track_caller]
     pub fn fmin(&self, other: impl Into<Value>) -> Tensor {
         match align("fmin", &self.into(), &other.into(), false) {
-            Ok((a, b)) => a.where_(&a.le(&b).logical_or(&b.isnan()), &b),
+            Ok((a, b)) => a.where_(&a.isnan().logical_not(), &b).minimum(b.where_(&b.isnan().logical_not(), &a)),
             Err(failed) => failed,
         }
     }

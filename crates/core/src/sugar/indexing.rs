@@ -200,20 +200,23 @@ impl Tensor {
     /// place the last in row-major order stays. A number as the source is written at each place.
     #[track_caller]
     pub fn scatter(&self, dim: isize, index: &Tensor, source: impl Into<Value>) -> Tensor {
-        match source.into() {
-            Value::Tensor(source) => self.scatter_with(ScatterFn::Set, dim, index, &source),
-            Value::Number(n) => {
-                let number = as_type(n, self.dtype());
-                let source = source::scalar_of(number, self.dtype(), index.shape().clone());
-                self.scatter_with(ScatterFn::Set, dim, index, &source)
-            }
-        }
+        self.scatter_with(ScatterFn::Set, dim, index, &self.source_at(index, source.into()))
     }
 
-    /// self with `y[index[i][j]][j] += source[i][j]` for `dim` 0, in row-major order: torch.scatter_add.
+    /// self with `y[index[i][j]][j] += source[i][j]` for `dim` 0, in row-major order: torch.scatter_add. A number as
+    /// the source is added at each place.
     #[track_caller]
-    pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Tensor {
-        self.scatter_with(ScatterFn::Add, dim, index, source)
+    pub fn scatter_add(&self, dim: isize, index: &Tensor, source: impl Into<Value>) -> Tensor {
+        self.scatter_with(ScatterFn::Add, dim, index, &self.source_at(index, source.into()))
+    }
+
+    /// What is written at `index`: a number counts as one for each place.
+    #[track_caller]
+    pub(crate) fn source_at(&self, index: &Tensor, source: Value) -> Tensor {
+        match source {
+            Value::Tensor(source) => source,
+            Value::Number(n) => source::scalar_of(as_type(n, self.dtype()), self.dtype(), index.shape().clone()),
+        }
     }
 
     /// self, and `value` where `mask` holds.

@@ -172,11 +172,12 @@ impl Tensor {
         &self,
         dim: isize,
         index: &Tensor,
-        source: &Tensor,
+        source: impl Into<Value>,
         reduce: &str,
         include_self: bool,
     ) -> Tensor {
-        self.reduced_at("scatter_reduce", dim, index, source, reduce, include_self)
+        let source = self.source_at(index, source.into());
+        self.reduced_at("scatter_reduce", dim, index, &source, reduce, include_self)
     }
 
     #[track_caller]

@@ -250,8 +250,9 @@ fn halved(sequence: &Tensor, values: &Tensor, axis: usize, right: bool) -> Tenso
     while step > 0 {
         let next = &found + step as i64;
         let probe = index::gather(sequence, axis, &(next.minimum(n as i64) - 1));
-        // Said with "not": a value that is NaN comes behind all, as in torch.
-        let before = if right { probe.gt(values) } else { probe.ge(values) }.logical_not();
+        let before = if right { probe.le(values) } else { probe.lt(values) };
+        // NaN comes behind all.
+        let before = before.logical_or(&values.isnan());
         found = next.where_(&before.logical_and(&next.le(n as i64)), &found);
         step /= 2;
     }

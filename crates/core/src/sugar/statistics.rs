@@ -467,13 +467,14 @@ impl Rows {
     fn interpolated(&self, q: &Tensor, interpolation: &str, skip: bool) -> Tensor {
         let (axis, n) = (self.last(), self.len() as f64);
         let (sorted, _) = reduce::sort(&self.x, axis, false);
-        let dtype = sorted.dtype();
-        let nans = nans(&self.x.detach()).to_dtype(dtype);
+        let nans = nans(&self.x.detach()).to_dtype(DType::F64);
+        // In f64, as torch: whether a place is whole decides.
+        let q = q.to_dtype(DType::F64);
         // A NaN in a row decides it: the last place holds it.
         let rank = if skip {
             (q * (n - 1.0 - &nans)).maximum(0.0)
         } else {
-            let rank = q * q.constant_like(n - 1.0);
+            let rank = &q * q.constant_like(n - 1.0);
             rank.constant_like(n - 1.0).where_(&nans.gt(0.0), &rank)
         };
         let at = |place: &Tensor| index::gather(&sorted, axis, &place.to_dtype(DType::I64));
@@ -484,7 +485,7 @@ impl Rows {
             _ => {
                 let (below, above) = (rank.floor(), rank.ceil());
                 let weight = if interpolation == "midpoint" { rank.constant_like(0.5) } else { &rank - &below };
-                at(&below).lerp(&at(&above), weight)
+                at(&below).lerp(&at(&above), weight.to_dtype(sorted.dtype()))
             }
         }
     }

@@ -139,10 +139,13 @@ pub(super) fn erfinv(x: &Tensor) -> Tensor {
     quantile(&(x * 0.5), &((1f64 - x.abs()) * 0.5)) * FRAC_1_SQRT_2
 }
 
-/// sin πx and cos πx, of the distance to the next even number: exact for whole x.
+/// sin πx and cos πx: of the distance to the nearest whole number, with a sign where that is odd.
 pub(super) fn sin_cos_pi(x: &Tensor) -> (Tensor, Tensor) {
-    let angle = (x - (x * 0.5).round() * 2.0) * PI;
-    (angle.sin(), angle.cos())
+    let k = |v: f64| x.constant_like(v);
+    let whole = x.round();
+    let odd = (&whole - (&whole * k(0.5)).round() * k(2.0)).abs();
+    let (sign, angle) = (k(1.0) - odd * k(2.0), (x - &whole) * k(PI));
+    (angle.sin() * &sign, angle.cos() * sign)
 }
 
 pub(super) fn sinc(x: &Tensor) -> Tensor {
@@ -159,8 +162,8 @@ pub(super) fn sinc_slope(x: &Tensor) -> Tensor {
     let terms = [-PI.powi(2) / 3.0, PI.powi(4) / 30.0, -PI.powi(6) / 840.0, PI.powi(8) / 45360.0];
     let series = x * horner(&square, &terms);
     let safe = k(1.0).where_(&near, x);
-    let angle = (&safe - (&safe * k(0.5)).round() * k(2.0)) * k(PI);
-    let far = (&safe * k(PI) * angle.cos() - angle.sin()) / (&safe * &safe * k(PI));
+    let (sin, cos) = sin_cos_pi(&safe);
+    let far = (&safe * k(PI) * cos - sin) / (&safe * &safe * k(PI));
     series.where_(&near, far)
 }
 

@@ -68,7 +68,8 @@ impl Compound for Pair {
         };
         let (ga, gb) = match self.0 {
             Function::Atan2 => {
-                let inverse = (a * a + b * b).reciprocal();
+                let square = a * a + b * b;
+                let inverse = square.reciprocal().where_(&square.ne(k(0.0)), k(0.0));
                 (g * (b * &inverse), g * (-a * inverse))
             }
             Function::Hypot => {

@@ -44,18 +44,20 @@ pub const CALLS: &[(&str, Call)] = &[
         let value = a.peek("src").is_none() && a.peek("value").is_some();
         let source = a.required::<Value>(if value { "value" } else { "src" })?;
         let reduce = a.keywords().option::<String>("reduce")?;
-        one(match (reduce.as_deref(), source) {
-            (None, source) => x.scatter(dim, &index, source),
-            (Some("add"), Value::Tensor(source)) => x.scatter_add(dim, &index, &source),
-            (Some("multiply"), Value::Tensor(source)) => x.scatter_reduce(dim, &index, &source, "prod", true),
-            (Some(other), _) => return Err(format!("argument reduce={other} is not built yet")),
+        one(match reduce.as_deref() {
+            None => x.scatter(dim, &index, source),
+            Some("add") => x.scatter_add(dim, &index, source),
+            Some("multiply") => x.scatter_reduce(dim, &index, source, "prod", true),
+            Some(other) => return Err(format!("argument reduce={other} is not read")),
         })
     }),
     ("scatter_add", |a| {
         let (x, dim, index) = (a.required::<Tensor>("input")?, a.required("dim")?, a.required("index")?);
-        one(x.scatter_add(dim, &index, &a.required("src")?))
+        one(x.scatter_add(dim, &index, a.required::<Tensor>("src")?))
     }),
-    ("scatter_reduce", |a| reduced(a, "src", Tensor::scatter_reduce)),
+    ("scatter_reduce", |a| {
+        reduced(a, "src", |x, dim, index, source, by, own| x.scatter_reduce(dim, index, source, by, own))
+    }),
     ("select_scatter", |a| {
         let (x, source) = (a.required::<Tensor>("input")?, a.required("src")?);
         one(x.select_scatter(&source, a.required("dim")?, a.required("index")?))

@@ -7,7 +7,12 @@ use crate::conformance::ops::Call;
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 pub const CALLS: &[(&str, Call)] = &[
+    ("atleast_1d", |a| each(a, Tensor::atleast_1d)),
+    ("atleast_2d", |a| each(a, Tensor::atleast_2d)),
+    ("atleast_3d", |a| each(a, Tensor::atleast_3d)),
+    ("block_diag", |a| one(Tensor::block_diag(&several(a)?.iter().collect::<Vec<_>>()))),
     ("broadcast_to", |a| ranked(a, "size", expand)),
+    ("cartesian_prod", |a| one(Tensor::cartesian_prod(&several(a)?.iter().collect::<Vec<_>>()))),
     ("cat", |a| {
         let (tensors, dim) = (a.required::<Vec<Tensor>>("tensors")?, a.or("dim", 0)?);
         one(Tensor::cat(&tensors.iter().collect::<Vec<_>>(), dim))
@@ -17,6 +22,10 @@ pub const CALLS: &[(&str, Call)] = &[
         Ok(x.chunk(chunks, dim))
     }),
     ("column_stack", |a| joined(a, Tensor::column_stack)),
+    ("combinations", |a| {
+        let (x, r) = (a.required::<Tensor>("input")?, a.or("r", 2)?);
+        one(x.combinations(r, a.or("with_replacement", false)?))
+    }),
     ("diag", |a| one(a.required::<Tensor>("input")?.diag(a.or("diagonal", 0)?))),
     ("diag_embed", |a| {
         let (x, offset) = (a.required::<Tensor>("input")?, a.or("offset", 0)?);
@@ -48,11 +57,7 @@ pub const CALLS: &[(&str, Call)] = &[
         one(x.masked_fill(&mask, a.required::<limpid::Value>("value")?))
     }),
     ("meshgrid", |a| {
-        let mut tensors = Vec::new();
-        // One list, or one argument after the other.
-        while a.peek("tensors").is_some() {
-            tensors.extend(a.required::<Vec<Tensor>>("tensors")?);
-        }
+        let tensors = several(a)?;
         let indexing: String = a.keywords().or("indexing", "ij".to_owned())?;
         Ok(Tensor::meshgrid(&tensors.iter().collect::<Vec<_>>(), &indexing))
     }),
@@ -168,6 +173,20 @@ pub const CALLS: &[(&str, Call)] = &[
 
 fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
+}
+
+/// Tensors in one list, or one argument after the other.
+fn several(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
+    let mut tensors = Vec::new();
+    while a.peek("tensors").is_some() {
+        tensors.extend(a.required::<Vec<Tensor>>("tensors")?);
+    }
+    Ok(tensors)
+}
+
+/// A function of each of them.
+fn each(a: &mut Args<'_>, f: fn(&Tensor) -> Tensor) -> Result<Vec<Tensor>> {
+    Ok(several(a)?.iter().map(f).collect())
 }
 
 /// A function of a list of tensors.

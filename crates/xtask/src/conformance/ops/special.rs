@@ -75,17 +75,20 @@ pub const CALLS: &[(&str, Call)] = &[
         let nan: Option<f64> = a.option("nan")?;
         one(x.nan_to_num(nan.unwrap_or(0.0), a.option("posinf")?, a.option("neginf")?))
     }),
-    // PyTorch's own cases give the tensor first.
-    ("polygamma", |a| {
-        let x = a.required::<Tensor>("input")?;
-        one(x.polygamma(a.required::<u64>("n")? as u32))
-    }),
+    ("polygamma", polygamma),
     ("rsub", |a| scaled(a, |x, y, alpha| x.rsub(y, alpha.unwrap_or(1.into())))),
+    ("special.polygamma", polygamma),
     ("sub", |a| scaled(a, |x, y, alpha| if let Some(alpha) = alpha { x.sub_with(y, alpha) } else { x - y })),
 ];
 
 fn one(t: Tensor) -> Result<Vec<Tensor>> {
     Ok(vec![t])
+}
+
+/// PyTorch's own cases give the tensor first.
+fn polygamma(a: &mut Args<'_>) -> Result<Vec<Tensor>> {
+    let x = a.required::<Tensor>("input")?;
+    one(x.polygamma(a.required::<u64>("n")? as u32))
 }
 
 /// A sum or difference with torch's `alpha`.
