@@ -101,6 +101,18 @@ impl Compound for SoftmaxGrad {
     }
 }
 
+/// Softmax over the last axis.
+#[track_caller]
+pub(crate) fn of_rows(x: &Tensor) -> Tensor {
+    call_one(Softmax { log: false }, &[x])
+}
+
+/// The gradient by x of y = [`of_rows`]`(x)`.
+#[track_caller]
+pub(crate) fn of_rows_grad(y: &Tensor, g: &Tensor) -> Tensor {
+    call_one(SoftmaxGrad { log: false }, &[y, g])
+}
+
 /// `f` applied with axis `dim` moved to the end.
 pub(crate) fn over_last(x: &Tensor, axis: usize, f: impl Fn(&Tensor) -> Tensor) -> Tensor {
     if axis + 1 == x.rank() {

@@ -4,11 +4,11 @@ mod inputs;
 
 use limpid_kernels::{DType, Number, attention};
 
-use crate::compound::softmax::wide;
-use crate::compound::{Compound, Fault, Io, call_many};
+use crate::compound::softmax::{self, wide};
+use crate::compound::{Compound, Fault, Io, call_many, result};
 use crate::error::Result;
 use crate::op::contract::{dot, transpose};
-use crate::op::{elementwise, movement, source};
+use crate::op::{Backward, Grads, elementwise, movement, source};
 use crate::region::Meta;
 use crate::seeing;
 use crate::shape::Shape;
@@ -39,30 +39,49 @@ fn mask_batch(samples: usize, mask: &Shape) -> [usize; 2] {
     if mask[0] == 1 && mask[1] != 1 { [part(mask[1]), mask[1]] } else { [mask[0].max(1), part(mask[0].max(1))] }
 }
 
-/// The weights of the values, [B, T, S], and log Σ exp of the scores, [B, T, 1], of wide inputs.
-fn weights(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, scale: Option<&Tensor>, causal: bool) -> (Tensor, Tensor) {
+/// [B, T, ·] as [B/g, g·T, ·]: the queries that share keys are the rows of one product.
+fn rows(t: &Tensor, groups: usize) -> Tensor {
+    let [b, t_len, last] = t.dims();
+    movement::reshape(t, Shape::from([groups, (b * t_len).checked_div(groups).unwrap_or(0), last]))
+}
+
+fn scaled(scores: &Tensor, scale: Option<&Tensor>, d: usize) -> Tensor {
+    match scale {
+        Some(scale) => scores * movement::reshape(scale, Shape::scalar()).expand_to(scores.shape()),
+        None => scores * scores.constant_like(usual_scale(d)),
+    }
+}
+
+/// The scores [B, T, S] of wide inputs, −∞ where a key is not seen.
+fn scores(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, scale: Option<&Tensor>, causal: bool) -> Tensor {
     let [b, t, d] = q.dims();
     let [groups, s, _] = k.dims();
     let shape = Shape::from([b, t, s]);
-    // The queries that share keys are the rows of one product.
-    let rows = movement::reshape(q, Shape::from([groups, (b * t).checked_div(groups).unwrap_or(0), d]));
-    let scores = movement::reshape(&dot(&rows, &transpose(k)), shape.clone());
-    let mut scores = match scale {
-        Some(scale) => &scores * movement::reshape(scale, Shape::scalar()).expand_to(&shape),
-        None => &scores * scores.constant_like(usual_scale(d)),
-    };
+    let product = dot(&rows(q, groups), &transpose(k));
+    let mut scores = scaled(&movement::reshape(&product, shape.clone()), scale, d);
     if let Some(mask) = mask {
         let [n, h] = mask_batch(b, mask.shape());
         scores = scores + movement::reshape(&mask.expand_to(&Shape::from([n, h, t, s])), shape.clone());
     }
-    let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(&shape);
     if causal {
-        let (key, query) = (source::iota(shape.clone(), 2), source::iota(shape.clone(), 1));
+        let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(&shape);
+        let (key, query) = (source::iota(shape.clone(), 2), source::iota(shape, 1));
         scores = elementwise::select(&key.le(&query), &scores, &lowest);
     }
-    let max = if s == 0 { lowest.sum_keepdim(-1) } else { scores.amax_keepdim(-1).detach() };
-    let shift = max.zeros_like().where_(&max.eq(max.constant_like(f64::NEG_INFINITY)), &max);
-    let powers = (&scores - &shift).exp();
+    scores
+}
+
+/// `x`, or 0 where it is −∞: what is subtracted from the scores of a row that sees nothing.
+fn finite(x: &Tensor) -> Tensor {
+    x.zeros_like().where_(&x.eq(x.constant_like(f64::NEG_INFINITY)), x)
+}
+
+/// The weights of the values, [B, T, S], and log Σ exp of the scores, [B, T, 1].
+fn weights_of(scores: &Tensor) -> (Tensor, Tensor) {
+    let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(scores.shape());
+    let max = if scores.size(-1) == 0 { lowest.sum_keepdim(-1) } else { scores.amax_keepdim(-1).detach() };
+    let shift = finite(&max);
+    let powers = (scores - &shift).exp();
     let sum = powers.sum_keepdim(-1);
     let divisor = sum.constant_like(1.0).where_(&sum.eq(sum.zeros_like()), &sum);
     (powers / divisor, sum.log() + shift)
@@ -70,10 +89,20 @@ fn weights(q: &Tensor, k: &Tensor, mask: Option<&Tensor>, scale: Option<&Tensor>
 
 /// Σ weights·v.
 fn weighted(weights: &Tensor, v: &Tensor) -> Tensor {
-    let [b, t, s] = weights.dims();
-    let [groups, _, e] = v.dims();
-    let rows = movement::reshape(weights, Shape::from([groups, (b * t).checked_div(groups).unwrap_or(0), s]));
-    movement::reshape(&dot(&rows, v), Shape::from([b, t, e]))
+    let [b, t, _] = weights.dims();
+    movement::reshape(&dot(&rows(weights, v.size(0)), v), Shape::from([b, t, v.size(-1)]))
+}
+
+/// What of a gradient [B, T, S] arrives at a mask of this shape.
+fn summed(scores: &Tensor, mask: &Shape) -> Tensor {
+    let [b, t, s] = scores.dims();
+    let [n, h] = mask_batch(b, mask);
+    let full = [n, h, t, s];
+    let mut sum = movement::reshape(scores, Shape::from(full));
+    for axis in (0..4).filter(|&axis| mask[axis] == 1 && full[axis] != 1) {
+        sum = sum.sum_keepdim(axis as isize);
+    }
+    sum
 }
 
 impl Attention {
@@ -105,9 +134,42 @@ impl Compound for Attention {
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let (q, k, v) = (wide(&inputs[0]), wide(&inputs[1]), wide(&inputs[2]));
         let (mask, scale) = self.extras(inputs);
-        let (weights, lse) = weights(&q, &k, mask.map(wide).as_ref(), scale, self.causal);
-        let rows = Shape::from(&weights.shape()[..2]);
-        vec![weighted(&weights, &v).to_dtype(inputs[0].dtype()), movement::reshape(&lse, rows)]
+        let (weights, lse) = weights_of(&scores(&q, &k, mask.map(wide).as_ref(), scale, self.causal));
+        let by_row = Shape::from(&weights.shape()[..2]);
+        vec![weighted(&weights, &v).to_dtype(inputs[0].dtype()), movement::reshape(&lse, by_row)]
+    }
+
+    /// With weights p and dp = g·vᵀ: dv = pᵀ·g, dscores = p·(dp − Σ p·dp), dq = dscores·k·scale, dk = dscoresᵀ·q·scale.
+    ///
+    /// The weights are computed again. From lse they would be exp(scores − lse), in one pass less; where scores are
+    /// large, the rounding of lse makes that wrong in the fifth digit of f32.
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        // A gradient of lse does not arise from the library's own functions.
+        if b.grads[1].is_some() {
+            return None;
+        }
+        let inputs = b.inputs;
+        let (mask, scale) = self.extras(inputs);
+        let [q, k, v] = [0, 1, 2].map(|i| wide(&inputs[i]));
+        let g = wide(b.g());
+        let ([samples, t, d], [groups, s, _]) = (q.dims(), k.dims());
+        let mut p = softmax::of_rows(&scores(&q, &k, mask.map(wide).as_ref(), scale, self.causal));
+        if mask.is_some() {
+            // What sees no key is NaN in a softmax.
+            let lse = movement::reshape(&result(b, 1), Shape::from([samples, t, 1])).expand_to(p.shape());
+            p = elementwise::select(&lse.eq(lse.constant_like(f64::NEG_INFINITY)), &p.zeros_like(), &p);
+        }
+        let dv = dot(&transpose(&rows(&p, groups)), &rows(&g, groups));
+        let dp = movement::reshape(&dot(&rows(&g, groups), &transpose(&v)), Shape::from([samples, t, s]));
+        let scores = softmax::of_rows_grad(&p, &dp);
+        let of_mask = mask.filter(|_| b.needs[3]).map(|mask| summed(&scores, mask.shape()).to_dtype(mask.dtype()));
+        let scores = rows(&scaled(&scores, scale, d), groups);
+        let dq = movement::reshape(&dot(&scores, &k), q.shape().clone());
+        let dk = dot(&transpose(&scores), &rows(&q, groups));
+        let mut grads: Grads = [dq, dk, dv].iter().zip(inputs).map(|(d, x)| Some(d.to_dtype(x.dtype()))).collect();
+        grads.extend(mask.map(|_| of_mask));
+        grads.extend(scale.map(|_| None));
+        Some(grads)
     }
 
     fn has_kernel(&self, _inputs: &[Meta]) -> bool {
@@ -222,6 +284,6 @@ impl Flat {
     #[track_caller]
     fn weights(&self, causal: bool) -> Tensor {
         let mask = self.mask.as_ref().map(wide);
-        weights(&wide(&self.q), &wide(&self.k), mask.as_ref(), self.scale.as_ref(), causal).0
+        weights_of(&scores(&wide(&self.q), &wide(&self.k), mask.as_ref(), self.scale.as_ref(), causal)).0
     }
 }
