@@ -21,8 +21,8 @@ pub struct Activation(Function);
 
 #[derive(Clone)]
 enum Function {
-    ReLU,
-    GELU,
+    Relu,
+    Gelu,
     Other(Arc<dyn Fn(&Tensor) -> Tensor + Send + Sync>),
     Unknown(String),
 }
@@ -31,8 +31,8 @@ impl From<&str> for Activation {
     /// Another word than relu and gelu is an error of the result.
     fn from(name: &str) -> Activation {
         Activation(match name {
-            "relu" => Function::ReLU,
-            "gelu" => Function::GELU,
+            "relu" => Function::Relu,
+            "gelu" => Function::Gelu,
             other => Function::Unknown(other.to_owned()),
         })
     }
@@ -47,8 +47,8 @@ impl<F: Fn(&Tensor) -> Tensor + Send + Sync + 'static> From<F> for Activation {
 impl fmt::Debug for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Function::ReLU => "relu",
-            Function::GELU => "gelu",
+            Function::Relu => "relu",
+            Function::Gelu => "gelu",
             Function::Other(_) => "function",
             Function::Unknown(name) => name,
         })
@@ -58,8 +58,8 @@ impl fmt::Debug for Activation {
 impl Activation {
     fn apply(&self, x: &Tensor) -> Tensor {
         match &self.0 {
-            Function::ReLU => x.relu(),
-            Function::GELU => x.gelu(),
+            Function::Relu => x.relu(),
+            Function::Gelu => x.gelu(),
             Function::Other(f) => f(x),
             Function::Unknown(name) => failed(
                 Error::new(format!("activation is {name:?}")).help("\"relu\", \"gelu\" or a function"),
@@ -71,7 +71,7 @@ impl Activation {
 
     /// One of the two that torch's fast path knows.
     pub(super) fn is_relu_or_gelu(&self) -> bool {
-        matches!(self.0, Function::ReLU | Function::GELU)
+        matches!(self.0, Function::Relu | Function::Gelu)
     }
 }
 
