@@ -11,6 +11,8 @@ pub(crate) mod check;
 pub(crate) mod conv;
 pub(crate) mod ctc;
 pub(crate) mod embedding;
+pub(crate) mod fft;
+pub(crate) mod linalg;
 pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
