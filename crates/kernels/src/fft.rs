@@ -156,7 +156,7 @@ fn split(x: &[Complex], stride: usize, out: &mut [Complex], factors: &[usize], r
 /// When types or lengths do not fit.
 pub fn fft(cpu: &Cpu, n: usize, inverse: bool, x: Slice, mut out: SliceMut) {
     assert!(x.dtype() == out.dtype() && x.len() == out.len() && (n == 0 || x.len().is_multiple_of(2 * n)));
-    if x.len() == 0 {
+    if x.is_empty() {
         return;
     }
     match x.dtype() {

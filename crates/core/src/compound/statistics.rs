@@ -55,7 +55,7 @@ impl Compound for Statistics {
             let scale = width.reciprocal().where_(&regular, 0.0);
             let at = ((x - min) * scale).clamp_max(self.bins as f64 - 1.0).where_(&ok, self.bins as f64);
             let counts = Tensor::zeros_of([self.bins + 1], DType::F64);
-            let counts = counts.scatter_add(0, &at.to_dtype(DType::I64), &at.ones_like());
+            let counts = counts.scatter_add(0, &at.to_dtype(DType::I64), at.ones_like());
             fields.push(counts.narrow(0, 0, self.bins));
         }
         vec![Tensor::cat(&fields.iter().collect::<Vec<_>>(), 0)]

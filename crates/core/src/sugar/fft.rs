@@ -5,6 +5,7 @@ use limpid_kernels::DType;
 use crate::compound::fft::transform;
 use crate::error::Error;
 use crate::shape::Shape;
+use crate::sugar::pad::PadMode;
 use crate::tensor::Tensor;
 
 /// Where the factor 1/n of a transform and its inverse goes. Torch's `norm`.
@@ -36,7 +37,7 @@ pub struct StftOptions {
     win_length: Option<usize>,
     window: Option<Tensor>,
     center: bool,
-    pad_mode: &'static str,
+    pad_mode: PadMode,
     normalized: bool,
     onesided: bool,
 }
@@ -48,7 +49,7 @@ impl Default for StftOptions {
             win_length: None,
             window: None,
             center: true,
-            pad_mode: "reflect",
+            pad_mode: PadMode::Reflect,
             normalized: false,
             onesided: true,
         }
@@ -85,8 +86,8 @@ impl StftOptions {
         self
     }
 
-    /// How it is padded: `"reflect"` (default), `"replicate"`, `"circular"` or `"constant"`.
-    pub fn pad_mode(mut self, mode: &'static str) -> StftOptions {
+    /// How it is padded (default: mirrored).
+    pub fn pad_mode(mut self, mode: PadMode) -> StftOptions {
         self.pad_mode = mode;
         self
     }
@@ -130,7 +131,7 @@ impl Tensor {
         let x = x.narrow(axis as isize, 0, n.min(shape[axis]));
         let missing = n as isize - x.size(axis as isize) as isize;
         let x = if missing > 0 { x.pad(axis as isize, 0, missing, 0.0) } else { x };
-        Ok((x.movedim(axis as isize, axes as isize - 1), axis as isize))
+        Ok((x.movedim(&[axis as isize], &[axes as isize - 1]), axis as isize))
     }
 
     /// The discrete Fourier transform along `dim` of real signals: `[…, n, …]` → `[…, n/2 + 1, …, 2]`, the frequencies from
@@ -153,10 +154,9 @@ impl Tensor {
             Err(error) => return self.no_transform(error.what().to_owned()),
         };
         let (n, last) = (x.size(-1), x.rank() as isize - 1);
-        let pair = x.unsqueeze(-1);
-        let y = transform(&Tensor::cat(&[&pair, &pair.zeros_like()], -1), false);
+        let y = transform(&x.to_complex(), false);
         let y = y.narrow(last, 0, n / 2 + 1) * norm.factor(n, false);
-        y.movedim(last, axis)
+        y.movedim(&[last], &[axis])
     }
 
     /// The real signal of `n` points (default: 2·(m − 1)) with the frequencies `[…, m, …, 2]` along `dim`: the inverse of
@@ -168,7 +168,9 @@ impl Tensor {
     pub fn irfft(&self, n: Option<usize>, dim: isize, norm: FftNorm) -> Tensor {
         let axes: Shape = self.shape().iter().copied().take(self.rank().saturating_sub(1)).collect();
         let n = n.unwrap_or_else(|| axes.axis(dim).map_or(0, |axis| 2 * axes[axis].saturating_sub(1)));
-        let lines = if n == 0 { Err(Error::new("fft.irfft: a transform of no points")) } else {
+        let lines = if n == 0 {
+            Err(Error::new("fft.irfft: a transform of no points"))
+        } else {
             self.fft_lines("fft.irfft", Some(n / 2 + 1), dim, true)
         };
         let (half, axis) = match lines {
@@ -180,7 +182,14 @@ impl Tensor {
         let mirrored = half.narrow(last, 1, (n - 1) / 2).flip(last);
         let signs = Tensor::from([1.0f64, -1.0]).to_dtype(half.dtype());
         let y = transform(&Tensor::cat(&[&half, &(mirrored * signs)], last), true);
-        (y.narrow(-1, 0, 1).squeeze(-1) * norm.factor(n, true)).movedim(last, axis)
+        (y.narrow(-1, 0, 1).squeeze(-1) * norm.factor(n, true)).movedim(&[last], &[axis])
+    }
+
+    /// Real numbers as complex ones: pairs with an imaginary part of 0.
+    #[track_caller]
+    pub fn to_complex(&self) -> Tensor {
+        let pair = self.unsqueeze(-1);
+        Tensor::cat(&[&pair, &pair.zeros_like()], -1)
     }
 
     /// The transform of complex signals `[…, n, …, 2]` along `dim`, or its inverse. Torch's `fft.fft` and `fft.ifft`.
@@ -205,7 +214,7 @@ impl Tensor {
             Err(error) => return self.no_transform(error.what().to_owned()),
         };
         let (n, last) = (x.size(-2), x.rank() as isize - 2);
-        (transform(&x, inverse) * norm.factor(n, inverse)).movedim(last, axis)
+        (transform(&x, inverse) * norm.factor(n, inverse)).movedim(&[last], &[axis])
     }
 
     /// The short-time Fourier transform of signals `[t]` or `[b, t]`: `[…, frequencies, frames, 2]`. Frame f holds the
@@ -231,29 +240,22 @@ impl Tensor {
         }
         let half = (n_fft / 2) as isize;
         let x = if self.rank() == 1 { self.unsqueeze(0) } else { self.clone() };
-        let x = if options.center { pad_ends(&x, half, options.pad_mode) } else { x };
+        let x = if options.center { x.pad_with(&[half, half], options.pad_mode) } else { x };
         if x.error().is_none() && x.size(1) < n_fft {
             return self.no_transform(format!("stft: frames of {n_fft} points of a signal of {}", x.size(1)));
         }
         let frames = x.unfold(1, n_fft, hop);
-        let frames = match &options.window {
-            Some(window) => {
-                let before = (n_fft - length) / 2;
-                frames * window.pad(0, before as isize, (n_fft - length - before) as isize, 0.0)
-            }
-            None if length < n_fft => {
-                let before = (n_fft - length) / 2;
-                frames * x.constant_like(1.0).expand_to(&Shape::from([length])).pad(0, before as isize, (n_fft - length - before) as isize, 0.0)
-            }
+        let window = match &options.window {
+            Some(window) => Some(window.clone()),
+            None => (length < n_fft).then(|| x.constant_like(1.0).expand_to(&Shape::from([length]))),
+        };
+        let before = (n_fft - length) / 2;
+        let frames = match window {
+            Some(window) => frames * window.pad(0, before as isize, (n_fft - length - before) as isize, 0.0),
             None => frames,
         };
         let norm = if options.normalized { FftNorm::Ortho } else { FftNorm::Backward };
-        let y = if options.onesided {
-            frames.rfft(None, -1, norm)
-        } else {
-            let pair = frames.unsqueeze(-1);
-            Tensor::cat(&[&pair, &pair.zeros_like()], -1).fft(None, -1, norm)
-        };
+        let y = if options.onesided { frames.rfft(None, -1, norm) } else { frames.to_complex().fft(None, -1, norm) };
         let y = y.transpose(1, 2);
         if self.rank() == 1 { y.squeeze(0) } else { y }
     }

@@ -45,19 +45,12 @@ impl Matrices {
     }
 }
 
-/// The diagonal of `[b, n, n]`, as `[b, n]`.
-#[track_caller]
-fn diagonal(a: &Tensor) -> Tensor {
-    let places = Tensor::arange(0, a.size(1) as i64, 1);
-    a.where_(&places.eq(places.unsqueeze(-1)), 0.0).sum(-1)
-}
-
 impl Tensor {
     /// This shape, which has as many elements.
     #[track_caller]
     fn reshape_to(&self, shape: &Shape) -> Tensor {
         let sizes: Vec<isize> = shape.iter().map(|&size| size as isize).collect();
-        self.reshape(&sizes[..])
+        self.reshape_dims(&sizes)
     }
 
     #[track_caller]
@@ -205,6 +198,15 @@ impl Tensor {
         self.solved("linalg.solve", b)
     }
 
+    /// X with X·A = B: A = self `[…, n, n]`, B `[…, k, n]`. Torch's `linalg.solve` with `left=False`.
+    ///
+    /// # Errors
+    /// As [`Tensor::solve`].
+    #[track_caller]
+    pub fn solve_right(&self, b: &Tensor) -> Tensor {
+        self.mt().solved("linalg.solve", &b.mt()).mt()
+    }
+
     #[track_caller]
     fn solved(&self, name: &str, b: &Tensor) -> Tensor {
         let (a, rhs) = match system(name, self, b) {
@@ -249,7 +251,7 @@ impl Tensor {
         match Matrices::of("linalg.det", self, true) {
             Ok(a) => {
                 let [packed, _, parity] = lu::factor(&a.flat);
-                a.back(&(diagonal(&packed).prod(-1) * parity))
+                a.back(&(packed.diagonal(0, 1, 2).prod(-1) * parity))
             }
             Err(error) => self.no_matrix(error),
         }
@@ -266,7 +268,7 @@ impl Tensor {
             Err(error) => return [0; 2].map(|_| self.no_matrix(error.clone())),
         };
         let [packed, _, parity] = lu::factor(&a.flat);
-        let pivots = diagonal(&packed);
+        let pivots = packed.diagonal(0, 1, 2);
         [pivots.sign().prod(-1) * parity, pivots.abs().log().sum(-1)].map(|t| a.back(&t))
     }
 }

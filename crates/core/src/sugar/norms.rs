@@ -1,5 +1,8 @@
 //! Lengths of vectors.
 
+use std::panic::Location;
+
+use crate::error::Error;
 use crate::shape::Axes;
 use crate::tensor::Tensor;
 
@@ -59,6 +62,105 @@ impl Tensor {
             Fold::Min => terms.amin_keepdim(axes),
         })
     }
+}
+
+/// Which norm of a matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MatrixNorm {
+    /// √Σ x²: "fro".
+    Fro,
+    /// The sum of the singular values: "nuc".
+    Nuc,
+    /// The largest (1) or smallest (−1) sum of |x| of a column, of a row (±∞), or singular value (±2).
+    Ord(f64),
+}
+
+impl From<f64> for MatrixNorm {
+    fn from(ord: f64) -> MatrixNorm {
+        MatrixNorm::Ord(ord)
+    }
+}
+
+impl Tensor {
+    /// The norm of the matrices of axes `dims`, which stay with size 1 where `keepdim`. Torch's `linalg.matrix_norm`;
+    /// its defaults are "fro" and (−2, −1).
+    ///
+    /// ```
+    /// use limpid_core::{MatrixNorm, Tensor};
+    /// let x = Tensor::from([[3.0f64, 0.0], [4.0, 5.0]]);
+    /// assert_eq!(x.matrix_norm(1.0, [-2, -1], false).item()?, 7.0);
+    /// assert!((x.matrix_norm(MatrixNorm::Nuc, [-2, -1], false).item()? - 80f64.sqrt()).abs() < 1e-12);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// At the read: another `ord`, axes that are not two of the tensor's, no floats.
+    #[track_caller]
+    pub fn matrix_norm(&self, ord: impl Into<MatrixNorm>, dims: [isize; 2], keepdim: bool) -> Tensor {
+        // A closure does not know who called.
+        let at = Location::caller();
+        let fail = |what: String| {
+            let error = Error::new(format!("linalg.matrix_norm: {what}"));
+            Tensor::fail_at(at, error, &[self], self.shape().clone(), self.dtype())
+        };
+        let axes = dims.map(|dim| self.shape().axis(dim));
+        let [Some(rows), Some(columns)] = axes else {
+            return fail(format!("axes {dims:?} of {}", self.shape()));
+        };
+        if rows == columns || !self.dtype().is_float() {
+            return fail(format!("axes {dims:?} of {} {}", self.dtype(), self.shape()));
+        }
+        let x = self.movedim(&dims, &[-2, -1]);
+        let ord = ord.into();
+        let y = match ord {
+            MatrixNorm::Fro => x.vector_norm(2.0, [-2, -1]),
+            MatrixNorm::Nuc => x.svdvals().sum(-1),
+            MatrixNorm::Ord(p) if p.abs() == 2.0 => extreme(&x.svdvals(), p),
+            MatrixNorm::Ord(p) if p.abs() == 1.0 => extreme(&x.abs().sum(-2), p),
+            MatrixNorm::Ord(p) if p.is_infinite() => extreme(&x.abs().sum(-1), p),
+            MatrixNorm::Ord(p) => return fail(format!("ord {p} is not 1, 2, ∞ or their negatives")),
+        };
+        if !keepdim {
+            return y;
+        }
+        let (first, second) = (rows.min(columns) as isize, rows.max(columns) as isize);
+        y.unsqueeze(first).unsqueeze(second)
+    }
+
+    /// The norm over `dims`: of vectors where there is one axis, of matrices where there are two, and without `dims` of
+    /// the whole tensor, of one or two axes when `ord` is given. Without `ord` √Σ x². Torch's `linalg.norm`.
+    ///
+    /// # Errors
+    /// At the read: what [`Tensor::matrix_norm`] refuses, more axes than two.
+    #[track_caller]
+    pub fn linalg_norm(&self, ord: Option<MatrixNorm>, dims: Option<&[isize]>, keepdim: bool) -> Tensor {
+        let all: Vec<isize> = (0..self.rank() as isize).collect();
+        let dims = dims.unwrap_or(&all);
+        match (ord, dims) {
+            (None, _) => self.vector_norm_over(2.0, dims, keepdim),
+            (Some(MatrixNorm::Ord(p)), [_]) => self.vector_norm_over(p, dims, keepdim),
+            (Some(ord), &[rows, columns]) => self.matrix_norm(ord, [rows, columns], keepdim),
+            (Some(ord), _) => {
+                let what = format!("linalg.norm: {ord:?} over axes {dims:?} of {}", self.shape());
+                let error = Error::new(what).help("one axis or two");
+                Tensor::fail(error, &[self], self.shape().clone(), self.dtype())
+            }
+        }
+    }
+
+    #[track_caller]
+    fn vector_norm_over(&self, ord: f64, dims: &[isize], keepdim: bool) -> Tensor {
+        if keepdim { self.vector_norm_keepdim(ord, dims) } else { self.vector_norm(ord, dims) }
+    }
+}
+
+/// The largest of the last axis (0 of nothing), or the smallest where `sign` is negative.
+#[track_caller]
+fn extreme(x: &Tensor, sign: f64) -> Tensor {
+    if sign > 0.0 && x.size(-1) == 0 {
+        return x.sum(-1);
+    }
+    if sign < 0.0 { x.amin(-1) } else { x.amax(-1) }
 }
 
 /// How the terms of a norm become one number.

@@ -7,6 +7,7 @@ mod effects;
 mod faults;
 mod gradients;
 mod graphs;
+mod linalg;
 mod operations;
 mod random_graphs;
 mod recurrent;

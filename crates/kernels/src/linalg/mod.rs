@@ -49,6 +49,9 @@ pub fn solve_triangular(
     out: &mut [f64],
 ) {
     assert_eq!(b.len(), out.len());
+    if out.is_empty() {
+        return;
+    }
     let batch = out.len().checked_div(n * k).unwrap_or(0);
     assert_eq!(a.len(), batch * n * n);
     out.copy_from_slice(b);

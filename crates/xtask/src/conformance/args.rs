@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use limpid::{DType, Error, OutputSizes, Padding, Sizes, Tensor, Value};
+use limpid::{DType, Error, MatrixNorm, OutputSizes, Padding, Sizes, Tensor, Value};
 use serde_json::{Map, Value as Json};
 
 use super::random::Law;
@@ -279,6 +279,18 @@ const DTYPES: [(&str, DType); 8] = [
 pub fn dtype(name: &str) -> Result<DType> {
     let found = DTYPES.iter().find(|(theirs, _)| *theirs == name);
     found.map(|(_, ours)| *ours).ok_or_else(|| format!("dtype {name} is not built yet"))
+}
+
+/// A word or a number.
+impl Read for MatrixNorm {
+    fn read(json: &Json, tensors: &Tensors) -> Option<MatrixNorm> {
+        match json.as_str() {
+            Some("fro") => Some(MatrixNorm::Fro),
+            Some("nuc") => Some(MatrixNorm::Nuc),
+            Some(_) => None,
+            None => f64::read(json, tensors).map(MatrixNorm::Ord),
+        }
+    }
 }
 
 impl Read for DType {

@@ -1,6 +1,6 @@
 //! Operations along axes: reductions, running ones, sorting.
 
-use limpid::{DType, Tensor};
+use limpid::{DType, MatrixNorm, Tensor};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::functionals::typed_rows;
@@ -33,17 +33,18 @@ pub const CALLS: &[(&str, Call)] = &[
     ("min", |a| extremum(a, Tensor::min, Tensor::min_keepdim, |x| x.amin(..), |x, y| x.minimum(y))),
     ("norm", |a| {
         let x = a.required::<Tensor>("input")?;
-        // The Euclidean norm has two names.
-        let p = if a.peek("p").is_some_and(|p| p == "fro") {
-            a.only("p", "fro".to_owned())?;
-            2.0
-        } else {
-            a.or("p", 2.0)?
-        };
+        let p = a.or("p", MatrixNorm::Fro)?;
         let axes = axes(a, "dim", &x)?;
-        let f = if a.or("keepdim", false)? { Tensor::vector_norm_keepdim } else { Tensor::vector_norm };
+        let keepdim = a.or("keepdim", false)?;
         a.absent("dtype")?;
-        Ok(vec![f(&x, p, &axes[..])])
+        let f = if keepdim { Tensor::vector_norm_keepdim } else { Tensor::vector_norm };
+        Ok(vec![match (p, &axes[..]) {
+            (MatrixNorm::Nuc, &[rows, columns]) => x.matrix_norm(p, [rows, columns], keepdim),
+            (MatrixNorm::Nuc, axes) => return Err(format!("argument dim not read: {axes:?}")),
+            // The Euclidean norm has two names.
+            (MatrixNorm::Fro, axes) => f(&x, 2.0, axes),
+            (MatrixNorm::Ord(p), axes) => f(&x, p, axes),
+        }])
     }),
     ("prod", |a| reduce(a, "dim", |x, axes| x.prod(axes), |x, axes| x.prod_keepdim(axes))),
     ("softmax", |a| {
