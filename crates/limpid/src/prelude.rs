@@ -12,7 +12,7 @@ pub use crate::optim::{
 pub use crate::train::accuracy;
 pub use crate::{
     AvgPoolOptions, ConvOptions, ConvTransposeOptions, FoldOptions, FractionalMaxPoolOptions, MaxPoolOptions,
-    MaxUnpoolOptions, OutputSizes, Padding,
+    MaxUnpoolOptions, OutputSizes, PadMode, Padding,
 };
 pub use crate::{
     Buffer, DType, Forward, Mode, Module, NormOptions, Parameter, Rng, Seen, Shape, Site, Sizes, StateDict, Statistics,

@@ -75,7 +75,9 @@ impl StateDict {
             // An incomplete state is an error where it is read or saved.
             Item::Module(m) => {
                 if let Some(lazy) = m.uninitialised() {
-                    state.insert(below(path, "weight"), Tensor::failed(lazy.error()));
+                    for name in lazy.names() {
+                        state.insert(below(path, &name), Tensor::failed(lazy.error()));
+                    }
                 }
             }
             Item::Parameter(p) => state.insert(path, p.snapshot()),
@@ -164,7 +166,10 @@ impl StateDict {
         };
         let mut without = Vec::new();
         walk(module, &mut |path, item| match item {
-            Item::Module(m) if m.uninitialised().is_some() => without.push(below(path, "weight")),
+            Item::Module(m) => {
+                let names = m.uninitialised().map(|lazy| lazy.names()).unwrap_or_default();
+                without.extend(names.iter().map(|name| below(path, name)));
+            }
             Item::Parameter(p) => meet(path, p.cell()),
             Item::Buffer(b) if b.persistent() => meet(path, b.cell()),
             _ => {}

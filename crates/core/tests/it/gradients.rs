@@ -1,7 +1,8 @@
 //! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
 
 use limpid_core::{
-    AttentionOptions, Cell, ConvAxis, DType, NormOptions, PadMode, Result, Shape, Tensor, eval, gradients, testing,
+    AttentionOptions, AvgPoolOptions, Cell, ConvAxis, DType, MaxPoolOptions, NormOptions, PadMode, Result, Shape,
+    Tensor, eval, gradients, testing,
 };
 
 use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
@@ -465,6 +466,19 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("attention, mask", shapes, attend(AttentionOptions::new().attn_mask(&mask).scale(0.4)));
     let barred = AttentionOptions::new().attn_mask(&mask.gt(-0.4)).length(&Tensor::from(3i64));
     add("attention, barred", shapes, attend(barred));
+    let pooled = MaxPoolOptions::new().stride(2).padding(1).ceil_mode(true);
+    let spread = MaxPoolOptions::new().stride(1).dilation([1, 2]);
+    add("max_pool", &[&[2, 1, 5, 4]], Box::new(move |x| vec![x[0].max_pool2d(3, &pooled)]));
+    add("max_pool, spread", &[&[2, 4, 5]], Box::new(move |x| vec![x[0].max_pool2d(2, &spread)]));
+    add("max_pool, volumes", &[&[1, 3, 2, 4]], Box::new(|x| vec![x[0].max_pool3d([2, 1, 2], &MaxPoolOptions::new())]));
+    add("max_pool, adaptive", &[&[2, 5, 4]], Box::new(|x| vec![x[0].adaptive_max_pool2d([3, 2])]));
+    let padded = AvgPoolOptions::new().stride([2, 1]).padding(1).ceil_mode(true);
+    let inside = padded.clone().count_include_pad(false);
+    let divided = AvgPoolOptions::new().stride(3).divisor_override(-2);
+    add("avg_pool", &[&[2, 1, 5, 4]], Box::new(move |x| vec![x[0].avg_pool2d(3, &padded)]));
+    add("avg_pool, inside", &[&[2, 1, 5, 4]], Box::new(move |x| vec![x[0].avg_pool2d([2, 3], &inside)]));
+    add("avg_pool, divided", &[&[2, 7]], Box::new(move |x| vec![x[0].avg_pool1d(2, &divided)]));
+    add("avg_pool, adaptive", &[&[2, 2, 5, 4]], Box::new(|x| vec![x[0].adaptive_avg_pool3d([1, 3, 6])]));
     for kind in crate::recurrent::KINDS {
         let shapes = kind.shapes([3, 2, 2, 3]);
         add(kind.name, &shapes.iter().map(|s| &s[..]).collect::<Vec<_>>(), kind.function());

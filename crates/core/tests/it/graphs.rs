@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use limpid_core::{
-    AttentionOptions, Cell, ConvAxis, DType, NormOptions, Shape, Tensor, branch, call, gradients, loop_over,
-    loop_times, manual_seed,
+    AttentionOptions, AvgPoolOptions, Cell, ConvAxis, DType, MaxPoolOptions, NormOptions, Shape, Tensor, branch, call,
+    gradients, loop_over, loop_times, manual_seed,
 };
 
 use crate::support::{Dice, Layout, laid_out, nonzero, random};
@@ -222,13 +222,13 @@ impl Maker {
 
     fn step(&mut self) {
         match self.dice.below(100) {
-            0..18 => self.unary(),
-            18..33 => self.binary(),
-            33..49 => self.movement(),
-            49..57 => self.reduction(),
-            57..63 => self.index(),
-            63..67 => self.product(),
-            67..84 => self.compound(),
+            0..15 => self.unary(),
+            15..28 => self.binary(),
+            28..44 => self.movement(),
+            44..52 => self.reduction(),
+            52..58 => self.index(),
+            58..62 => self.product(),
+            62..84 => self.compound(),
             84..88 => self.region(),
             88..94 => self.integer(),
             94..97 => self.mark(),
@@ -495,7 +495,8 @@ impl Maker {
             return self.recurrent();
         }
         let dtype = self.dtype;
-        match self.dice.below(17) {
+        match self.dice.below(19) {
+            17 | 18 => self.pooling(),
             0 | 1 => {
                 let x = self.take(dtype, |v| v.t.rank() > 0);
                 let axis = self.axis(&x);
@@ -639,6 +640,39 @@ impl Maker {
         let all: Vec<&Value> = inputs.iter().collect();
         for t in y {
             self.derive(t, mag, &all, slope, 8.0 * slope / mag, false);
+        }
+    }
+
+    fn pooling(&mut self) {
+        let d = 1 + self.dice.below(2);
+        let shape: Shape =
+            (0..2 + d).map(|i| if i < 2 { 1 + self.dice.below(2) } else { 3 + self.dice.below(5) }).collect();
+        let x = self.leaf_of(self.dtype, &shape);
+        let [kernel, stride, counts] =
+            [3, 2, 6].map(|most| (0..d).map(|_| 1 + self.dice.below(most)).collect::<Vec<_>>());
+        let (padding, ceil) = (kernel.iter().map(|k| k / 2).collect::<Vec<_>>(), self.dice.chance(50));
+        let counts: Vec<Option<usize>> = counts.into_iter().map(Some).collect();
+        let flat = d == 1;
+        match self.dice.below(4) {
+            0 => {
+                let o = MaxPoolOptions::new().stride(stride).padding(padding).ceil_mode(ceil);
+                let y = if flat { x.t.max_pool1d(kernel, &o) } else { x.t.max_pool2d(kernel, &o) };
+                self.derive(y, x.mag, &[&x], 1.0, 0.0, true);
+            }
+            1 => {
+                let y = if flat { x.t.adaptive_max_pool1d(counts) } else { x.t.adaptive_max_pool2d(counts) };
+                self.derive(y, x.mag, &[&x], 1.0, 0.0, true);
+            }
+            2 => {
+                let o = AvgPoolOptions::new().stride(stride).padding(padding).ceil_mode(ceil);
+                let o = o.count_include_pad(self.dice.chance(50));
+                let y = if flat { x.t.avg_pool1d(kernel, &o) } else { x.t.avg_pool2d(kernel, &o) };
+                self.derive(y, x.mag, &[&x], 1.0, 20.0, false);
+            }
+            _ => {
+                let y = if flat { x.t.adaptive_avg_pool1d(counts) } else { x.t.adaptive_avg_pool2d(counts) };
+                self.derive(y, x.mag, &[&x], 1.0, 20.0, false);
+            }
         }
     }
 

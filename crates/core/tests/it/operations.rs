@@ -1,7 +1,10 @@
 //! Every operation in every type that it takes, over sizes and layouts: the plan says what the interpreter
 //! says.
 
-use limpid_core::{AttentionOptions, ConvAxis, DType, NormOptions, Number, Rng, Shape, Tensor, manual_seed};
+use limpid_core::{
+    AttentionOptions, AvgPoolOptions, ConvAxis, DType, MaxPoolOptions, NormOptions, Number, Rng, Shape, Tensor,
+    manual_seed,
+};
 
 use crate::support::{Dice, FLOATS, LAYOUTS, Layout, TYPES, agree, floats, laid_out, leaf, nonzero, random, seed};
 
@@ -450,6 +453,20 @@ fn compounds_in_every_float_type() {
                 8.0,
                 &[x.conv(&w, &[ConvAxis::PLAIN], 1), x.conv(&w, &[transposed], 1), x.conv(&w, &[cut], 1)],
             );
+            let x = make(&[2, 3, 7, 6]);
+            let pooled = MaxPoolOptions::new().stride([2, 1]).padding(1).ceil_mode(true);
+            let (values, places) = x.max_pool2d_with_indices([3, 2], &pooled);
+            let (adapted, at) = x.adaptive_max_pool2d_with_indices([5, 4]);
+            row("max_pool", 0.0, &[values, places, adapted, at]);
+            let averaged = AvgPoolOptions::new().stride([2, 1]).padding(1).ceil_mode(true);
+            let inside = averaged.clone().count_include_pad(false);
+            let averages = [
+                x.avg_pool2d([3, 2], &averaged),
+                x.avg_pool2d([3, 2], &inside),
+                x.adaptive_avg_pool2d([5, 4]),
+                x.adaptive_avg_pool2d(1),
+            ];
+            row("avg_pool", 8.0, &averages);
             let (q, k, v) = (make(&[2, 5, 4]), make(&[2, 7, 4]), make(&[2, 7, 3]));
             let mask = q.matmul(&k.transpose(1, 2)).detach() * 0.25;
             let barred = mask.gt(-2.0);

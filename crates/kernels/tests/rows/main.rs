@@ -7,6 +7,7 @@ mod fold;
 mod index;
 mod loss;
 mod norm;
+mod pooling;
 mod scan;
 mod softmax;
 mod sort;

@@ -1,6 +1,6 @@
 //! Convolutions: one struct for the layers of one, two and three dimensions.
 
-use limpid_core::{ConvOptions, DType, Error, Padding, Result, Sizes, Tensor};
+use limpid_core::{ConvOptions, DType, Error, PadMode, Padding, Result, Sizes, Tensor};
 
 use crate::Module;
 use crate::module::Forward;
@@ -10,51 +10,8 @@ use crate::nn::{failed, init, of_dimensions, python};
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
 
-/// What stands around the input of a convolution: torch's `padding_mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PaddingMode {
-    /// Zeros.
-    #[default]
-    Zeros,
-    /// The input mirrored at its first and last element: c b | a b c | b a.
-    Reflect,
-    /// The first and the last element again: a a | a b c | c c.
-    Replicate,
-    /// The input again: b c | a b c | a b.
-    Circular,
-}
-
-impl PaddingMode {
-    /// Torch's word.
-    fn name(self) -> &'static str {
-        match self {
-            PaddingMode::Zeros => "zeros",
-            PaddingMode::Reflect => "reflect",
-            PaddingMode::Replicate => "replicate",
-            PaddingMode::Circular => "circular",
-        }
-    }
-
-    /// `x` with `lo` and `hi` elements more on axis `dim`, of which it has enough.
-    #[track_caller]
-    fn pad(self, x: &Tensor, dim: isize, lo: usize, hi: usize) -> Tensor {
-        let size = x.size(dim);
-        let (before, behind) = match self {
-            _ if lo + hi == 0 => return x.clone(),
-            PaddingMode::Zeros => return x.pad(dim, lo as isize, hi as isize, 0.0),
-            PaddingMode::Reflect => (x.narrow(dim, 1, lo).flip(dim), x.narrow(dim, size - 1 - hi, hi).flip(dim)),
-            PaddingMode::Circular => (x.narrow(dim, size - lo, lo), x.narrow(dim, 0, hi)),
-            PaddingMode::Replicate => {
-                let stretched = |at: usize, count: usize| {
-                    let axis = x.shape().axis(dim).unwrap_or_default();
-                    x.narrow(dim, at, 1).expand_to(&x.shape().with(axis, count))
-                };
-                (stretched(0, lo), stretched(size - 1, hi))
-            }
-        };
-        Tensor::cat(&[&before, x, &behind], dim)
-    }
-}
+/// What is around the input unless something else is asked for.
+const ZEROS: PadMode = PadMode::Constant(0.0);
 
 /// The sizes of a layer's parameters.
 #[derive(Clone, Debug)]
@@ -153,7 +110,7 @@ pub struct Conv<const N: usize> {
     #[module(skip)]
     options: ConvOptions,
     #[module(skip)]
-    padding_mode: PaddingMode,
+    padding_mode: PadMode,
     #[module(skip)]
     draws: Draws,
 }
@@ -173,7 +130,7 @@ impl<const N: usize> Conv<N> {
         let sizes = Weights { inputs: in_channels, outputs: out_channels, kernel, groups, transposed };
         let ((weight, bias), draws) = Draws::of(|| sizes.draw(N, true, DType::F32));
         let (site, options) = (Site::here(), ConvOptions::new());
-        Conv { weight, bias, site, sizes, options, padding_mode: PaddingMode::Zeros, draws }
+        Conv { weight, bias, site, sizes, options, padding_mode: ZEROS, draws }
     }
 
     /// The layer with the parameters that a constructor with these sizes would have drawn.
@@ -214,8 +171,8 @@ impl<const N: usize> Conv<N> {
         if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
     }
 
-    /// What is added around the input (default: zeros).
-    pub fn padding_mode(mut self, mode: PaddingMode) -> Conv<N> {
+    /// What `padding` adds around the input (default: zeros). Torch's `padding_mode`.
+    pub fn padding_mode(mut self, mode: PadMode) -> Conv<N> {
         self.padding_mode = mode;
         self
     }
@@ -261,18 +218,18 @@ impl<const N: usize> Conv<N> {
         if self.bias.is_none() {
             text += &format!(", bias={}", python(false));
         }
-        if self.padding_mode != PaddingMode::Zeros {
+        if self.padding_mode != ZEROS {
             text += &format!(", padding_mode={}", self.padding_mode.name());
         }
         text
     }
 
-    /// How much `padding_mode` adds before and behind each spatial axis of `x`.
-    fn around(&self, x: &Tensor) -> Result<Vec<(usize, usize)>> {
+    /// How much is added before and behind each spatial axis.
+    fn around(&self) -> Result<Vec<(usize, usize)>> {
         let fail = |what: String| Err(Error::new(format!("{}: {what}", self.name())));
-        let (mode, o) = (self.padding_mode, &self.options);
-        let around: Vec<(usize, usize)> = match &o.padding {
-            Padding::Valid => return Ok(vec![(0, 0); N]),
+        let o = &self.options;
+        Ok(match &o.padding {
+            Padding::Valid => vec![(0, 0); N],
             Padding::Sizes(sizes) => match sizes.along(N) {
                 Some(sizes) => sizes.iter().map(|&p| (p, p)).collect(),
                 None => return fail(format!("padding {sizes} is not one number or {N}")),
@@ -287,20 +244,7 @@ impl<const N: usize> Conv<N> {
                 let spans = kernel.iter().zip(&dilation).map(|(&k, &d)| k.saturating_sub(1).saturating_mul(d));
                 spans.map(|span| (span / 2, span - span / 2)).collect()
             }
-        };
-        let spatial = &x.shape()[x.rank() - N..];
-        let most = |size: usize| match mode {
-            PaddingMode::Reflect => size.saturating_sub(1),
-            PaddingMode::Circular => size,
-            PaddingMode::Replicate if size == 0 => 0,
-            _ => usize::MAX,
-        };
-        match around.iter().zip(spatial).find(|((lo, hi), size)| (*lo).max(*hi) > most(**size)) {
-            None => Ok(around),
-            Some(((lo, hi), size)) => {
-                fail(format!("{} padding of {} is more than an axis of size {size} has", mode.name(), lo.max(hi)))
-            }
-        }
+        })
     }
 }
 
@@ -312,14 +256,15 @@ impl<const N: usize> Forward for Conv<N> {
             return scope.output(failed(error, x, x.shape()));
         }
         let (mut x, mut options) = (x.clone(), self.options.clone());
-        if self.padding_mode != PaddingMode::Zeros && channels(&x, N).is_some() {
-            let around = match self.around(&x) {
+        if self.padding_mode != ZEROS && channels(&x, N).is_some() {
+            let around = match self.around() {
                 Ok(around) => around,
                 Err(error) => return scope.output(failed(error, &x, x.shape())),
             };
-            for (i, (lo, hi)) in around.into_iter().enumerate() {
-                x = self.padding_mode.pad(&x, i as isize - N as isize, lo, hi);
-            }
+            // The last axis first.
+            let sides: Vec<isize> =
+                around.iter().rev().flat_map(|&(lo, hi)| [lo, hi]).map(|n| n.min(i32::MAX as usize) as isize).collect();
+            x = x.pad_with(&sides, self.padding_mode);
             options = options.padding(0);
         }
         let (weight, bias) = (self.weight.tensor(), self.bias.as_ref().map(|p| p.tensor()));

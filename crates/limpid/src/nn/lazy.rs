@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
-use limpid_core::{DType, Error, Padding, Result, Shape, Sizes, Tensor};
+use limpid_core::{DType, Error, PadMode, Padding, Result, Shape, Sizes, Tensor};
 
 use crate::module::{Forward, Module, Visitor};
-use crate::nn::{Conv, ConvTranspose, Linear, PaddingMode, failed};
+use crate::nn::{Conv, ConvTranspose, Linear, failed};
 use crate::site::{self, Scope, Site};
+use crate::walk::{Item, walk};
 
 /// The shapes of a state dict's tensors by their names in the layer.
 pub(crate) type OfState<'a> = &'a dyn Fn(&str) -> Option<Shape>;
@@ -33,6 +34,9 @@ pub trait LazyLayer: Forward + Clone {
 pub trait Uninitialised {
     /// Makes the parameters, where the shapes in a state dict tell their sizes.
     fn initialise(&self, path: &str, state: &dyn Fn(&str) -> Option<Shape>);
+
+    /// The names that its parameters and persistent buffers will have.
+    fn names(&self) -> Vec<String>;
 
     /// What a read says of it.
     fn error(&self) -> Error;
@@ -107,7 +111,8 @@ impl<M: LazyLayer> Module for Lazy<M> {
         self.now().site()
     }
     fn uninitialised(&self) -> Option<&dyn Uninitialised> {
-        if self.made.get().is_some() { None } else { Some(self) }
+        // A layer without parameters is no other layer before its first pass.
+        if self.made.get().is_some() || self.names().is_empty() { None } else { Some(self) }
     }
 }
 
@@ -116,6 +121,16 @@ impl<M: LazyLayer> Uninitialised for Lazy<M> {
         if let Some(inputs) = self.layer.state_size(state) {
             site::label_below(self.make(inputs), path);
         }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        walk(&self.layer, &mut |path, item| match item {
+            Item::Parameter(_) => names.push(path.to_owned()),
+            Item::Buffer(b) if b.persistent() => names.push(path.to_owned()),
+            _ => {}
+        });
+        names
     }
 
     fn error(&self) -> Error {
@@ -212,7 +227,7 @@ impl<const N: usize> Lazy<Conv<N>> {
     }
 
     /// What is added around the input (default: zeros).
-    pub fn padding_mode(self, mode: PaddingMode) -> Lazy<Conv<N>> {
+    pub fn padding_mode(self, mode: PadMode) -> Lazy<Conv<N>> {
         self.with(|layer| layer.padding_mode(mode))
     }
 

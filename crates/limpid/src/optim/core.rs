@@ -155,6 +155,9 @@ impl Core {
             known.extend(other.parameters.iter().map(|p| p.cell().id()));
             names.extend(other.names.iter().cloned());
         }
+        if let Some(error) = group.error.take() {
+            self.fail(error);
+        }
         let number = self.groups.len();
         for (name, p) in group.names.iter_mut().zip(&group.parameters) {
             if !known.insert(p.cell().id()) {

@@ -4,6 +4,7 @@ use limpid_core::{Error, Result};
 
 use crate::module::Module;
 use crate::param::Parameter;
+use crate::walk::{Item, walk};
 
 /// The value of an option: a number, several, or a flag (1 or 0).
 #[derive(Clone, Debug, PartialEq)]
@@ -157,13 +158,25 @@ pub struct Group {
     pub(crate) names: Vec<String>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) own: Vec<(String, Numbers)>,
+    /// Why it can not be trained: for the step.
+    pub(crate) error: Option<Error>,
 }
 
 impl Group {
     /// The parameters of `module`.
     pub fn new<M: Module + ?Sized>(module: &M) -> Group {
         let (names, parameters) = module.named_parameters().into_iter().unzip();
-        Group { names, parameters, own: Vec::new() }
+        let mut error = None;
+        walk(module, &mut |path, item| {
+            if let Item::Module(m) = item
+                && let Some(lazy) = m.uninitialised()
+            {
+                error.get_or_insert_with(|| {
+                    lazy.error().note(format!("an optimizer was made for the layer at {path:?}"))
+                });
+            }
+        });
+        Group { names, parameters, own: Vec::new(), error }
     }
 
     /// These parameters.
@@ -173,7 +186,7 @@ impl Group {
             .enumerate()
             .map(|(i, p)| p.cell().label().map_or_else(|| i.to_string(), |label| label.to_string()))
             .collect();
-        Group { names, parameters: parameters.to_vec(), own: Vec::new() }
+        Group { names, parameters: parameters.to_vec(), own: Vec::new(), error: None }
     }
 
     /// With its own value of the option that torch calls `name`, which the optimizer's setter does not replace: a

@@ -48,7 +48,7 @@ fn what_is_not_made_is_missed_and_not_saved() {
     let error = state.get("2.weight").map(|t| t.to_vec::<f32>().unwrap_err().to_string()).unwrap_or_default();
     assert!(error.contains("LazyLinear: there are no parameters before the first forward pass"), "{error}");
     let report = model().load_state_dict(&StateDict::new(), false).expect("nothing is loaded");
-    assert_eq!(report.missing, ["0.weight", "2.weight"]);
+    assert_eq!(report.missing, ["0.weight", "0.bias", "2.weight"]);
 }
 
 #[test]
@@ -78,5 +78,25 @@ fn its_parameters_are_those_of_the_layer_that_it_becomes() -> Result<()> {
     lazy.forward(&Tensor::zeros([1, 3])).eval()?;
     let made = lazy.get().expect("it is made");
     assert_eq!(made.weight.value()?.to_vec::<f32>()?, plain.weight.value()?.to_vec::<f32>()?);
+    Ok(())
+}
+
+#[test]
+fn an_optimizer_waits_for_the_first_pass() -> Result<()> {
+    let model = model();
+    let x = Tensor::ones([1, 6, 5, 5]);
+    let mut early = SGD::new(&model).lr(0.1);
+    let error = early.step(&model.forward(&x).sum(..)).unwrap_err().to_string();
+    assert!(error.contains("LazyConv2d: there are no parameters before the first forward pass"), "{error}");
+    assert!(error.contains("at \"0\""), "{error}");
+    SGD::new(&model).lr(0.1).step(&model.forward(&x).sum(..))?;
+    Ok(())
+}
+
+#[test]
+fn a_lazy_layer_without_parameters_misses_none() -> Result<()> {
+    let layer = LazyInstanceNorm1d::new();
+    assert!(layer.state_dict().is_empty());
+    assert!(layer.load_state_dict(&StateDict::new(), true)?.is_clean());
     Ok(())
 }

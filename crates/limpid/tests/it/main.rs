@@ -15,4 +15,5 @@ mod recurrent;
 mod state;
 mod taps;
 mod utils;
+mod windows;
 mod wrong;

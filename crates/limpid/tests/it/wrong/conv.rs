@@ -62,7 +62,7 @@ pub const WRONG: &[Wrong] = &[
     wrong(
         "conv: padding Same with a stride, mirrored",
         || {
-            let layer = Conv2d::new(4, 2, 3).stride(2).padding(Padding::Same).padding_mode(PaddingMode::Reflect);
+            let layer = Conv2d::new(4, 2, 3).stride(2).padding(Padding::Same).padding_mode(PadMode::Reflect);
             Ok(layer.forward(&image(4)))
         },
         &["Conv2d", "Same", "stride 2"],
@@ -86,13 +86,13 @@ pub const WRONG: &[Wrong] = &[
     ),
     wrong(
         "conv: more is mirrored than there is",
-        || Ok(Conv2d::new(4, 2, 3).padding(5).padding_mode(PaddingMode::Reflect).forward(&image(4))),
-        &["reflect padding of 5", "size 5"],
+        || Ok(Conv2d::new(4, 2, 3).padding(5).padding_mode(PadMode::Reflect).forward(&image(4))),
+        &["pad: 5 and 5", "[1, 4, 5, 5]", "reflect"],
     ),
     wrong(
         "conv: wrapped around more than once",
-        || Ok(Conv2d::new(4, 2, 3).padding(6).padding_mode(PaddingMode::Circular).forward(&image(4))),
-        &["circular padding of 6", "size 5"],
+        || Ok(Conv2d::new(4, 2, 3).padding(6).padding_mode(PadMode::Circular).forward(&image(4))),
+        &["pad: 6 and 6", "circular"],
     ),
     wrong(
         "conv: another type than the weights",

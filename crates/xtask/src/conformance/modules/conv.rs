@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use limpid::nn::{Conv, ConvTranspose, Lazy, LazyLinear, PaddingMode};
-use limpid::{DType, Padding, Sizes};
+use limpid::nn::{Conv, ConvTranspose, Lazy, LazyLinear};
+use limpid::{DType, PadMode, Padding, Sizes};
 
 use super::{Built, Make, layer};
 use crate::conformance::args::{Args, Result};
@@ -32,19 +32,19 @@ struct Rest {
     dilation: Sizes,
     groups: usize,
     bias: bool,
-    mode: PaddingMode,
+    mode: PadMode,
 }
 
 fn one() -> Sizes {
     1.into()
 }
 
-fn mode(a: &mut Args<'_>) -> Result<PaddingMode> {
+fn mode(a: &mut Args<'_>) -> Result<PadMode> {
     Ok(match a.or("padding_mode", "zeros".to_owned())?.as_str() {
-        "zeros" => PaddingMode::Zeros,
-        "reflect" => PaddingMode::Reflect,
-        "replicate" => PaddingMode::Replicate,
-        "circular" => PaddingMode::Circular,
+        "zeros" => PadMode::Constant(0.0),
+        "reflect" => PadMode::Reflect,
+        "replicate" => PadMode::Replicate,
+        "circular" => PadMode::Circular,
         other => return Err(format!("argument padding_mode not read: {other}")),
     })
 }
@@ -59,7 +59,7 @@ fn transposed_rest(a: &mut Args<'_>) -> Result<((Sizes, Sizes), Rest)> {
     let padding = (a.or("padding", 0.into())?, a.or("output_padding", 0.into())?);
     let (groups, bias, dilation) = (a.or("groups", 1)?, a.or("bias", true)?, a.or("dilation", one())?);
     a.only("padding_mode", "zeros".to_owned())?;
-    Ok((padding, Rest { dilation, groups, bias, mode: PaddingMode::Zeros }))
+    Ok((padding, Rest { dilation, groups, bias, mode: PadMode::Constant(0.0) }))
 }
 
 fn conv<const N: usize>(a: &mut Args<'_>, dtype: DType) -> Result<Built> {
