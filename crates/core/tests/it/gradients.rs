@@ -1,8 +1,8 @@
 //! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
 
 use limpid_core::{
-    AttentionOptions, AvgPoolOptions, Cell, ConvAxis, DType, MaxPoolOptions, NormOptions, PadMode, Result, Shape,
-    Tensor, eval, gradients, testing,
+    AttentionOptions, AvgPoolOptions, Cell, ConvAxis, DType, GridMode, GridOptions, GridPadding, InterpolateMode,
+    InterpolateOptions, MaxPoolOptions, NormOptions, PadMode, Result, Shape, Tensor, eval, gradients, testing,
 };
 
 use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
@@ -274,10 +274,49 @@ fn run<'a>(rows: impl Iterator<Item = (&'a str, Box<Function<'a>>, Vec<Point>)>)
     assert!(failures.is_empty(), "seed {}:\n{}", seed(), failures.join("\n"));
 }
 
+/// Functions of one tensor [4, 3] that have no value for less.
+const RESAMPLED: &[(&str, bool, One)] = &[
+    ("interpolate", false, |x| {
+        let image = x.unsqueeze(0).unsqueeze(0);
+        let to = |mode, align: Option<bool>| {
+            let options = InterpolateOptions::size([3, 5]).mode(mode);
+            image.interpolate(&align.into_iter().fold(options, InterpolateOptions::align_corners)).square()
+        };
+        let smooth = InterpolateOptions::scale_factor([0.6, 1.7]).mode(InterpolateMode::Bicubic).antialias(true);
+        vec![
+            to(InterpolateMode::Nearest, None),
+            to(InterpolateMode::NearestExact, None),
+            to(InterpolateMode::Area, None),
+            to(InterpolateMode::Bilinear, Some(false)),
+            to(InterpolateMode::Bicubic, Some(true)),
+            image.interpolate(&smooth).square(),
+            image.squeeze(0).interpolate(&InterpolateOptions::scale_factor(2.0)).square(),
+        ]
+    }),
+    ("grid_sample", false, |x| {
+        // Places between elements: the value has edges at them.
+        let base = Tensor::from([[-0.34f64, 0.5], [0.33, 0.0], [1.4, -0.5], [-0.33, -1.51]]);
+        let moves = Tensor::stack(&[&x.sum(-1).sin(), &x.select(1, 0).cos()], -1) * 0.05;
+        let (image, grid) = (x.view([1, 1, x.size(0), x.size(1)]), (base + moves).view([1, 1, x.size(0), 2]));
+        let all =
+            |mode, padding| image.grid_sample(&grid, GridOptions::default().mode(mode).padding_mode(padding)).square();
+        vec![
+            all(GridMode::Bilinear, GridPadding::Zeros),
+            all(GridMode::Bilinear, GridPadding::Reflection),
+            all(GridMode::Nearest, GridPadding::Border),
+            all(GridMode::Bicubic, GridPadding::Zeros),
+        ]
+    }),
+    ("affine_grid", false, |x| {
+        let theta = x.flatten(0).narrow(0, 0, 1).expand([6]).view([1, 2, 3]);
+        vec![theta.affine_grid(&[1, 1, 2, 2], false).square(), theta.affine_grid(&[1, 1, 2, 2], true).sin()]
+    }),
+];
+
 #[test]
 fn functions_of_one_tensor() {
     let mut dice = Dice::new(seed() + 10);
-    run(ONE.iter().map(|(name, positive, f)| {
+    run(ONE.iter().chain(RESAMPLED).map(|(name, positive, f)| {
         let f: Box<Function<'_>> = Box::new(|xs: &[Tensor]| f(&xs[0]));
         (*name, f, vec![Point::new(&mut dice, &[4, 3], *positive)])
     }));

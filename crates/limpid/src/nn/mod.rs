@@ -22,6 +22,7 @@ mod packed;
 mod pad;
 mod pool;
 mod recurrent;
+mod resample;
 mod sequential;
 mod shape;
 mod transformer;
@@ -70,6 +71,7 @@ pub use pool::{
 pub use recurrent::{
     GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentKind, RecurrentStep, RecurrentWeights,
 };
+pub use resample::{Upsample, UpsamplingBilinear2d, UpsamplingNearest2d};
 pub use sequential::Sequential;
 pub use shape::{ChannelShuffle, Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten};
 pub use transformer::{

@@ -12,6 +12,7 @@ mod optimizers;
 mod pads;
 mod paths;
 mod recurrent;
+mod resample;
 mod state;
 mod taps;
 mod utils;

@@ -10,6 +10,7 @@ mod norm;
 mod optim;
 mod pool;
 mod recurrent;
+mod resample;
 mod shape;
 mod utils;
 
@@ -40,6 +41,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("optim.rs", optim::WRONG),
     ("pool.rs", pool::WRONG),
     ("recurrent.rs", recurrent::WRONG),
+    ("resample.rs", resample::WRONG),
     ("shape.rs", shape::WRONG),
     ("utils.rs", utils::WRONG),
 ];

@@ -7,7 +7,7 @@ mod embedding;
 mod loss;
 mod norm;
 pub mod pool;
-mod resample;
+pub mod resample;
 mod shape;
 
 pub use loss::lengths;
