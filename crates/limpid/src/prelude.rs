@@ -18,4 +18,4 @@ pub use crate::{
     Buffer, DType, Forward, Mode, Module, NormOptions, Parameter, Rng, Seen, Shape, Site, Sizes, StateDict, Statistics,
     Tap, Tensor, eval, fallible, forward, gradients, manual_seed, no_grad, tap,
 };
-pub use crate::{GridMode, GridOptions, GridPadding, InterpolateMode, InterpolateOptions, PadMode};
+pub use crate::{GridMode, GridOptions, GridPadding, InterpolateMode, InterpolateOptions};
