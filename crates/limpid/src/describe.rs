@@ -5,6 +5,7 @@ use std::fmt;
 
 use limpid_core::{Result, Shape, Tensor};
 
+use crate::derived::Style;
 use crate::module::{Module, Visitor};
 use crate::param::{Buffer, Parameter};
 use crate::site::{Mode, Site};
@@ -15,17 +16,29 @@ use crate::walk::{Item, walk};
 pub(crate) fn print<M: Module + ?Sized>(module: &M) -> String {
     let mut children = Children::default();
     module.visit(&mut children);
-    block(module.kind(), &module.extra_repr(), children.lines)
+    let (kind, extra) = (module.kind(), module.extra_repr());
+    if children.derived.is_empty() {
+        return block(kind, &extra, children.lines);
+    }
+    children.lines.push(("parametrizations".to_owned(), block("ModuleDict", "", children.derived)));
+    block(&format!("Parametrized{kind}"), &extra, children.lines)
 }
 
 /// Name and text of each child.
 #[derive(Default)]
 struct Children {
     lines: Vec<(String, String)>,
+    /// What the values of parameters are made by.
+    derived: Vec<(String, String)>,
 }
 
 impl Visitor for Children {
-    fn parameter(&mut self, _name: &str, _parameter: &Parameter) {}
+    fn parameter(&mut self, name: &str, parameter: &Parameter) {
+        if let Some(derived) = parameter.derived().filter(|derived| derived.style == Style::Below) {
+            let steps = derived.steps.iter().enumerate().map(|(k, step)| (k.to_string(), print(step.as_ref())));
+            self.derived.push((name.to_owned(), block("ParametrizationList", "", steps.collect())));
+        }
+    }
     fn buffer(&mut self, _name: &str, _buffer: &Buffer) {}
     fn site(&mut self, _site: &Site) {}
     fn mode(&mut self, _mode: &Mode) {}

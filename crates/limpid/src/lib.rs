@@ -21,6 +21,7 @@
 extern crate self as limpid;
 
 pub mod data;
+mod derived;
 mod describe;
 mod glob;
 pub mod loss;

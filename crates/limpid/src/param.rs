@@ -1,9 +1,11 @@
 //! Parameters and buffers: the leaves that a module owns.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use limpid_core::{Cell, DType, Error, Result, Shape, Tensor, Value, fallible};
+
+use crate::derived::{self, Derived};
 
 /// A trainable leaf of a module.
 ///
@@ -19,9 +21,13 @@ use limpid_core::{Cell, DType, Error, Result, Shape, Tensor, Value, fallible};
 /// assert_eq!(w.value()?.to_vec::<f32>()?, [0.0, 1.0]);
 /// # Ok::<(), limpid::Error>(())
 /// ```
+///
+/// Its value may be a function of other parameters: see [`parametrize`](crate::nn::utils::parametrize).
 #[derive(Clone)]
 pub struct Parameter {
     cell: Arc<Cell>,
+    /// How its value is made, where it is made of other parameters.
+    derived: Arc<RwLock<Option<Arc<Derived>>>>,
 }
 
 /// A leaf of a module that is not trained: a running mean, a mask. It is saved, unless it was made
@@ -44,7 +50,10 @@ macro_rules! leaf {
             /// The current value as a recorded leaf: what a forward pass computes with.
             #[track_caller]
             pub fn tensor(&self) -> Tensor {
-                self.cell.tensor()
+                match self.computed() {
+                    Some(value) => value,
+                    None => self.cell.tensor(),
+                }
             }
 
             /// A snapshot: what is pending runs first, and later updates leave it as it is.
@@ -53,7 +62,10 @@ macro_rules! leaf {
             /// When making the value failed, or an update that is pending does.
             #[track_caller]
             pub fn value(&self) -> Result<Tensor> {
-                self.cell.value()
+                let Some(value) = self.computed() else { return self.cell.value() };
+                let value = value.detach();
+                value.eval()?;
+                Ok(value)
             }
 
             /// Gives it the value of `value`, converted to its type. The shape must be the same.
@@ -68,7 +80,11 @@ macro_rules! leaf {
                     let (to, from) = (self.shape(), value.shape());
                     return Err(Error::new(format!("set: a value of shape {from} for {self:?} of shape {to}")));
                 }
-                self.cell.set_value(&value.detach().to_dtype(self.dtype()))
+                let value = value.detach().to_dtype(self.dtype());
+                match self.derived() {
+                    Some(derived) => derived.set(&value),
+                    None => self.cell.set_value(&value),
+                }
             }
 
             /// Sizes of the value.
@@ -121,17 +137,48 @@ leaf!(Buffer);
 impl Parameter {
     /// A parameter with the value of `init`. Where `init` carries an error, reading the parameter returns it.
     pub fn new(init: &Tensor) -> Parameter {
-        Parameter { cell: Cell::new(init, true) }
+        Parameter { cell: Cell::new(init, true), derived: Arc::default() }
     }
 
-    /// Whether it is trained.
+    /// Whether it is trained; of one whose value is made of others, whether these are.
     pub fn requires_grad(&self) -> bool {
-        self.cell.trainable()
+        match self.derived() {
+            Some(derived) => derived.originals.iter().any(|(_, p)| p.requires_grad()),
+            None => self.cell.trainable(),
+        }
     }
 
     /// Freezes it (`false`) or makes it trainable again.
     pub fn requires_grad_(&self, trainable: bool) {
-        self.cell.set_trainable(trainable);
+        match self.derived() {
+            Some(derived) => derived.originals.iter().for_each(|(_, p)| p.requires_grad_(trainable)),
+            None => self.cell.set_trainable(trainable),
+        }
+    }
+
+    /// How its value is made of others.
+    pub(crate) fn derived(&self) -> Option<Arc<Derived>> {
+        self.derived.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    pub(crate) fn set_derived(&self, derived: Option<Arc<Derived>>) {
+        *self.derived.write().unwrap_or_else(|e| e.into_inner()) = derived;
+        // What was captured reads the value that the parameter had.
+        limpid_core::invalidate_captures();
+    }
+
+    /// The same cell as a parameter that has its own value: an original.
+    pub(crate) fn bare(&self) -> Parameter {
+        Parameter { cell: self.cell.clone(), derived: Arc::default() }
+    }
+
+    /// The value that is not the cell's.
+    #[track_caller]
+    fn computed(&self) -> Option<Tensor> {
+        match self.derived() {
+            Some(derived) => Some(derived.value()),
+            None => derived::stand_in(self.cell.id()),
+        }
     }
 }
 
@@ -144,6 +191,15 @@ impl Buffer {
     /// A buffer that no state dict holds. Torch's `register_buffer(persistent=False)`.
     pub fn transient(init: &Tensor) -> Buffer {
         Buffer { persistent: false, ..Buffer::new(init) }
+    }
+
+    /// A buffer is never made of others.
+    fn derived(&self) -> Option<Arc<Derived>> {
+        None
+    }
+
+    fn computed(&self) -> Option<Tensor> {
+        None
     }
 
     /// Whether state dicts hold it.

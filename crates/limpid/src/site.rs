@@ -202,7 +202,7 @@ pub(crate) fn name<M: Module + ?Sized>(root: &M) {
         }
         Item::Parameter(p) => label(p.cell(), path, &mut seen),
         Item::Buffer(b) => label(b.cell(), path, &mut seen),
-        Item::Module(_) | Item::Mode(_) => {}
+        Item::Module(_) | Item::Mode(_) | Item::Derived(_) => {}
     });
 }
 

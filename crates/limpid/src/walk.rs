@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::derived::{Derived, Style};
 use crate::module::{Module, Visitor};
 use crate::nn::Uninitialised;
 use crate::param::{Buffer, Parameter};
@@ -15,6 +16,8 @@ pub(crate) enum Item<'a> {
     Mode(&'a Mode),
     Parameter(&'a Parameter),
     Buffer(&'a Buffer),
+    /// What makes the value of a parameter, at the place of that parameter. Its originals come as parameters.
+    Derived(&'a Derived),
 }
 
 /// What a walk says of a module. A trait of its own: if it were `dyn Module`, walking a module of unknown size would
@@ -36,7 +39,7 @@ impl<M: Module + ?Sized> Head for Of<'_, M> {
 }
 
 /// Meets `root` and all below it with their paths, in torch's order: of each module its parameters first,
-/// then its buffers, then its children.
+/// then its buffers, then its children, then what its parameters are made of.
 pub(crate) fn walk<M: Module + ?Sized>(root: &M, f: &mut dyn FnMut(&str, Item<'_>)) {
     let mut path = String::new();
     descend(root, &mut path, f);
@@ -51,7 +54,7 @@ fn descend<M: Module + ?Sized>(module: &M, path: &mut String, f: &mut dyn FnMut(
 }
 
 fn passes(path: &mut String, f: &mut dyn FnMut(&str, Item<'_>), visit: &dyn Fn(&mut dyn Visitor)) {
-    for pass in [Pass::Parameters, Pass::Buffers, Pass::Children] {
+    for pass in [Pass::Parameters, Pass::Buffers, Pass::Children, Pass::Originals] {
         visit(&mut Walker { path, pass, f });
     }
 }
@@ -61,6 +64,7 @@ enum Pass {
     Parameters,
     Buffers,
     Children,
+    Originals,
 }
 
 struct Walker<'a> {
@@ -79,6 +83,57 @@ impl Walker<'_> {
     }
 }
 
+impl Walker<'_> {
+    /// The parameter `name`, whose value is made of others.
+    fn derived(&mut self, name: &str, derived: &Derived) {
+        if self.pass == Pass::Parameters {
+            self.at(name, |path, f| f(path, Item::Derived(derived)));
+        }
+        match derived.style {
+            Style::Below if self.pass == Pass::Originals => {
+                self.at(&format!("parametrizations.{name}"), |path, f| {
+                    let mut inside = Walker { path, pass: Pass::Parameters, f };
+                    derived.originals.iter().for_each(|(original, p)| inside.parameter(original, p));
+                    for (k, step) in derived.steps.iter().enumerate() {
+                        inside.at(&k.to_string(), |path, f| descend(step.as_ref(), path, f));
+                    }
+                });
+            }
+            Style::Below => {}
+            Style::Beside => {
+                if self.pass == Pass::Parameters {
+                    for (original, p) in &derived.originals {
+                        self.parameter(&format!("{name}_{original}"), p);
+                    }
+                }
+                let mut beside = Beside { walker: self, name };
+                derived.steps.iter().for_each(|step| step.visit(&mut beside));
+            }
+        }
+    }
+}
+
+/// Shows what belongs to a step as if it stood in the module itself: `weight_mask`.
+struct Beside<'a, 'b> {
+    walker: &'a mut Walker<'b>,
+    name: &'a str,
+}
+
+impl Visitor for Beside<'_, '_> {
+    fn parameter(&mut self, name: &str, parameter: &Parameter) {
+        self.walker.parameter(&format!("{}_{name}", self.name), parameter);
+    }
+    fn buffer(&mut self, name: &str, buffer: &Buffer) {
+        self.walker.buffer(&format!("{}_{name}", self.name), buffer);
+    }
+    fn site(&mut self, _site: &Site) {}
+    fn mode(&mut self, mode: &Mode) {
+        self.walker.mode(mode);
+    }
+    fn module(&mut self, _name: &str, _module: &dyn Module) {}
+    fn group(&mut self, _name: &str, _kind: &'static str, _visit: &dyn Fn(&mut dyn Visitor)) {}
+}
+
 /// Appends a part to a path.
 pub(crate) fn push(path: &mut String, name: &str) {
     if !path.is_empty() && !name.is_empty() {
@@ -89,6 +144,9 @@ pub(crate) fn push(path: &mut String, name: &str) {
 
 impl Visitor for Walker<'_> {
     fn parameter(&mut self, name: &str, parameter: &Parameter) {
+        if let Some(derived) = parameter.derived() {
+            return self.derived(name, &derived);
+        }
         if self.pass == Pass::Parameters {
             self.at(name, |path, f| f(path, Item::Parameter(parameter)));
         }

@@ -17,6 +17,7 @@ pub(crate) mod grid;
 mod indexing;
 mod linalg;
 mod math;
+mod matrix_exp;
 mod normalize;
 pub(crate) mod norms;
 pub(crate) mod operators;

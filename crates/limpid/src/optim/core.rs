@@ -273,7 +273,7 @@ impl Core {
             let rate = group.lr.tensor();
             for (p, kept) in group.parameters.iter().zip(&mut group.kept) {
                 let Some(grad) = grads.of(p).filter(|_| p.requires_grad()) else { continue };
-                let value = p.tensor();
+                let value = p.cell().tensor();
                 if kept.is_empty() {
                     let keeps = keeps(&group.options, value.shape());
                     kept.extend(keeps.iter().map(|kept| kept.cell(value.dtype())));

@@ -84,7 +84,7 @@ impl Gradients {
     /// parameter that another thread changed since the loss was recorded.
     #[track_caller]
     pub fn new(loss: &Tensor, parameters: Vec<(String, Parameter)>) -> Result<Gradients> {
-        let leaves: Vec<Tensor> = parameters.iter().map(|(_, p)| p.tensor()).collect();
+        let leaves: Vec<Tensor> = parameters.iter().map(|(_, p)| p.cell().tensor()).collect();
         // Taps that want gradients get them from the same pass.
         let watched = taps::watched();
         let mut found = gradients(loss, &leaves.iter().chain(&watched).collect::<Vec<_>>())?;

@@ -187,7 +187,7 @@ impl Line<'_> {
             let part = direction.narrow(0, start, p.numel()).view(p.shape());
             start += p.numel();
             let new = from + (part * t).to_dtype(p.dtype());
-            assignments.push(Assignment { cell: p.cell().clone(), old: p.tensor(), new });
+            assignments.push(Assignment { cell: p.cell().clone(), old: p.cell().tensor(), new });
         }
         assign_all(&assignments)?;
         settle()
