@@ -363,6 +363,52 @@ fn taps_change_weights() -> Result<()> {
     Ok(())
 }
 
+/// dL/dweights = g·vᵀ, and the same loss without the weights as a result.
+#[test]
+fn taps_see_gradients_by_weights() -> Result<()> {
+    let attention = fill(MultiheadAttention::new(4, 2).batch_first(true).dtype(F64));
+    let (x, way) = (wave([1, 3, 4]), wave([1, 3, 4]).cos());
+    let run = || (attention.forward(&x, &x, &x).0 * &way).sum(..);
+    let seen = Tap::new("weights").gradients().run(&attention, run)?;
+    let weight = attention.in_proj_weight.as_ref().unwrap().tensor().narrow(0, 8, 4);
+    let v = x.linear(&weight, Some(&attention.in_proj_bias.as_ref().unwrap().tensor().narrow(0, 8, 4)));
+    let heads = |t: &Tensor| t.reshape([1, 3, 2, 2]).permute([0, 2, 1, 3]);
+    let g = heads(&way.matmul(&attention.out_proj.weight.tensor()));
+    let expected = g.matmul(&heads(&v).transpose(2, 3));
+    close(seen.gradient("weights").unwrap(), &f64s(&expected), 1e-12);
+    Ok(())
+}
+
+/// An encoder of a user.
+#[derive(Module)]
+struct Halves {
+    linear: Linear,
+}
+
+impl limpid::nn::Encode for Halves {
+    fn encode(&self, src: &Tensor, _options: &EncoderOptions) -> Tensor {
+        self.linear.forward(src) * 0.5
+    }
+}
+
+#[test]
+fn a_transformer_takes_another_encoder() -> Result<()> {
+    manual_seed(3);
+    let encoder = Halves { linear: Linear::new(4, 4) };
+    let first = bits(&encoder.linear.weight.value()?);
+    let model = Transformer::new(4, 2).num_encoder_layers(1).num_decoder_layers(1).dim_feedforward(8).dropout(0.0);
+    let model = model.custom_encoder(encoder);
+    assert_ne!(bits(&model.encoder.linear.weight.value()?), first, "Xavier's distribution, as torch");
+    let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names[..2], ["encoder.linear.weight", "encoder.linear.bias"]);
+    let (src, tgt) = (Tensor::rand([3, 2, 4]), Tensor::rand([5, 2, 4]));
+    let expected = model.decoder.forward(&tgt, &(model.encoder.linear.forward(&src) * 0.5));
+    assert_eq!(bits(&model.forward(&src, &tgt)), bits(&expected));
+    let loss = model.forward(&src, &tgt).square().sum(..);
+    SGD::new(&model).lr(0.1).step(&loss)?;
+    Ok(())
+}
+
 #[test]
 fn first_values_are_torchs() -> Result<()> {
     manual_seed(1);

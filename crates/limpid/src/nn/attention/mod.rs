@@ -41,7 +41,8 @@ options! {
 ///
 /// Query `[L, N, embed_dim]`, key `[S, N, kdim]`, value `[S, N, vdim]`; with `batch_first` N comes first; one sequence may
 /// come without N. The projections start in Xavier's uniform distribution, their biases as zeros. A `tap` finds the
-/// weights of each head as `weights` below the module's path, also where they are not asked for.
+/// weights of each head as `weights` below the module's path, also where they are not asked for; it knows gradients by
+/// them where they are.
 ///
 /// ```
 /// use limpid::prelude::*;
