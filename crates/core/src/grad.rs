@@ -9,6 +9,7 @@ use crate::graph::{IdMap, Recording};
 use crate::node::Node;
 use crate::op::{Backward, Grads, Mark, Op, structure};
 use crate::origin;
+use crate::rows::Rows;
 use crate::tensor::Tensor;
 
 /// The gradients of `loss`, which has one element, by each of `wrt`: d loss / d w, shaped as w. `None`
@@ -32,11 +33,16 @@ use crate::tensor::Tensor;
 /// ```
 #[track_caller]
 pub fn gradients(loss: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    one_element(loss)?;
+    gradients_with(loss, &loss.constant_like(1.0), wrt)
+}
+
+fn one_element(loss: &Tensor) -> Result<()> {
     if loss.numel() != 1 && loss.error().is_none() {
         let error = Error::new(format!("gradients: the loss has shape {}, not one element", loss.shape()));
         return Err(error.at(loss.origin()).help("a mean or a sum of it, or gradients_with a weight for each element"));
     }
-    gradients_with(loss, &loss.constant_like(1.0), wrt)
+    Ok(())
 }
 
 /// The gradients of Σ loss·weight by each of `wrt`: a vector-Jacobian product. `weight` has the shape of
@@ -46,6 +52,10 @@ pub fn gradients(loss: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> 
 /// As [`gradients`].
 #[track_caller]
 pub fn gradients_with(loss: &Tensor, weight: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Option<Tensor>>> {
+    product(loss, weight, wrt, None)
+}
+
+fn product(loss: &Tensor, weight: &Tensor, wrt: &[&Tensor], read: Option<&mut [Read]>) -> Result<Vec<Option<Tensor>>> {
     if let Some(error) = loss.error().or_else(|| weight.error()) {
         return Err(error);
     }
@@ -60,8 +70,26 @@ pub fn gradients_with(loss: &Tensor, weight: &Tensor, wrt: &[&Tensor]) -> Result
             weight.dtype()
         )));
     }
-    walk(&[(loss.clone(), weight.clone())], wrt, false)
+    walk(&[(loss.clone(), weight.clone())], wrt, false, read)
 }
+
+/// [`gradients`], and beside them, for a table that is only read by sparse lookups
+/// ([`EmbeddingOptions::sparse`](crate::EmbeddingOptions::sparse)), the gradient as rows. It is the same gradient: what
+/// is not read is not computed.
+///
+/// # Errors
+/// As [`gradients`].
+#[track_caller]
+pub fn gradients_by_rows(loss: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Option<(Tensor, Option<Rows>)>>> {
+    one_element(loss)?;
+    let mut read: Vec<Read> = vec![Vec::new(); wrt.len()];
+    let dense = product(loss, &loss.constant_like(1.0), wrt, Some(&mut read))?;
+    let rows = read.into_iter().zip(wrt).map(|(read, table)| (!read.is_empty()).then(|| Rows::joined(&read, table)));
+    Ok(dense.into_iter().zip(rows).map(|(grad, rows)| Some((grad?, rows))).collect())
+}
+
+/// The sparse lookups in a table: each index, and the gradient of what was read there.
+type Read = Vec<(Tensor, Tensor)>;
 
 /// The gradients at `inputs` of a function of them, given those of its results: what a rule through a
 /// body is. Each input counts as a variable of its own, also when two are the same tensor.
@@ -84,7 +112,7 @@ pub(crate) fn pullback(
         .filter(|(r, _)| r.dtype().is_float())
         .collect();
     let wanted: Vec<&Tensor> = watched.iter().zip(needs).filter(|(_, n)| **n).map(|(t, _)| t).collect();
-    let mut found = match walk(&seeds, &wanted, true) {
+    let mut found = match walk(&seeds, &wanted, true, None) {
         Ok(found) => found.into_iter(),
         Err(error) => {
             return inputs
@@ -99,8 +127,13 @@ pub(crate) fn pullback(
 type Arrived = SmallVec<[Option<Tensor>; 1]>;
 
 /// Reverse accumulation from `seeds` (result, its gradient). With `stop`, nothing is followed below
-/// `wrt`.
-fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<Option<Tensor>>> {
+/// `wrt`. With `read`, what arrives at sparse lookups in each of `wrt` is noted there, unless something else reads it too.
+fn walk(
+    seeds: &[(Tensor, Tensor)],
+    wrt: &[&Tensor],
+    stop: bool,
+    mut read: Option<&mut [Read]>,
+) -> Result<Vec<Option<Tensor>>> {
     let roots: Vec<Arc<Node>> = seeds.iter().map(|(t, _)| t.node.clone()).collect();
     let is_wrt = |node: &Node| wrt.iter().any(|w| std::ptr::eq(Arc::as_ptr(&w.node), node));
     let wrt_ids: IdMap<()> = wrt.iter().map(|w| (w.node.id, ())).collect();
@@ -133,6 +166,13 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
             add(&mut arrived[inputs[0] as usize][part as usize], g);
             continue;
         }
+        if let Some(read) = &mut read
+            && reads_rows(&node.op)
+            && let Some(at) = wrt.iter().position(|w| Arc::ptr_eq(&w.node, &recording.nodes[inputs[0] as usize]))
+        {
+            let index = Tensor::hold(recording.nodes[inputs[1] as usize].clone());
+            read[at].push((index, arrived[i][0].clone().expect("checked")));
+        }
         let _scope = origin::resume(&node.origin);
         let tensors: SmallVec<[Tensor; 3]> =
             inputs.iter().map(|&j| Tensor::hold(recording.nodes[j as usize].clone())).collect();
@@ -152,6 +192,16 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
             add(&mut arrived[j as usize][0], grad);
         }
     }
+    for (read, w) in read.into_iter().flatten().zip(wrt).filter(|(read, _)| !read.is_empty()) {
+        let table = recording.position(&w.node);
+        let other = |i: usize| {
+            let reads = recording.inputs(i).iter().any(|&j| Some(j) == table);
+            reads && live[i] && arrived[i].iter().any(Option::is_some) && !reads_rows(&recording.nodes[i].op)
+        };
+        if (0..n).any(other) {
+            read.clear();
+        }
+    }
     wrt.iter()
         .map(|w| match recording.position(&w.node) {
             None => Ok(None),
@@ -161,6 +211,10 @@ fn walk(seeds: &[(Tensor, Tensor)], wrt: &[&Tensor], stop: bool) -> Result<Vec<O
             },
         })
         .collect()
+}
+
+fn reads_rows(op: &Op) -> bool {
+    matches!(op, Op::Call(compound) if compound.reads_rows())
 }
 
 /// A node that a step has taken parameters away from since it was recorded, and that step.

@@ -7,7 +7,7 @@ pub use crate::optim::{
     ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ChainedScheduler, ClipNorm, ConstantLR, CosineAnnealingLR,
     CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, Gradients, Group, LBFGS, LambdaLR, LinearLR, LossExt,
     LrScheduler, MultiStepLR, MultiplicativeLR, Muon, NAdam, OneCycleLR, Optimizer, PolynomialLR, RAdam, RMSprop,
-    ReduceLROnPlateau, Rprop, SGD, SWALR, Schedule, SequentialLR, StepLR, StepLoss,
+    ReduceLROnPlateau, Rprop, SGD, SWALR, Schedule, SequentialLR, SparseAdam, StepLR, StepLoss,
 };
 pub use crate::train::accuracy;
 pub use crate::{
@@ -15,7 +15,8 @@ pub use crate::{
     MaxUnpoolOptions, OutputSizes, PadMode, Padding,
 };
 pub use crate::{
-    Buffer, DType, Forward, Mode, Module, NormOptions, Parameter, Rng, Seen, Shape, Site, Sizes, StateDict, Statistics,
-    Tap, Tensor, eval, fallible, forward, gradients, manual_seed, no_grad, tap,
+    BagMode, Buffer, DType, EmbeddingBagOptions, EmbeddingOptions, Forward, Mode, Module, NormOptions, Parameter, Rng,
+    Seen, Shape, Site, Sizes, StateDict, Statistics, Tap, Tensor, eval, fallible, forward, gradients, manual_seed,
+    no_grad, tap,
 };
 pub use crate::{GridMode, GridOptions, GridPadding, InterpolateMode, InterpolateOptions};

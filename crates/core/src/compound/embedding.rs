@@ -13,14 +13,19 @@ use crate::tensor::Tensor;
 /// y[i…, j] = table[index[i…], j]: table [rows, width], index i64 of any shape. An index out of range fails the run
 /// before anything is written.
 #[derive(Debug)]
-struct Embedding;
+struct Embedding {
+    /// Whether the gradient of the table may be one of rows.
+    sparse: bool,
+}
 
 impl Compound for Embedding {
     fn name(&self) -> &'static str {
         "embedding"
     }
 
-    fn key(&self, _key: &mut Vec<u64>) {}
+    fn key(&self, key: &mut Vec<u64>) {
+        key.push(u64::from(self.sparse));
+    }
 
     fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
         let (table, index) = (&inputs[0], &inputs[1]);
@@ -37,6 +42,10 @@ impl Compound for Embedding {
 
     fn saves(&self) -> Saves {
         Saves::INPUTS
+    }
+
+    fn reads_rows(&self) -> bool {
+        self.sparse
     }
 
     fn has_kernel(&self, _inputs: &[Meta]) -> bool {
@@ -72,15 +81,23 @@ impl Tensor {
     /// At the read: a table without two axes, an index that is not of integers or is out of range.
     #[track_caller]
     pub fn embedding(&self, index: &Tensor) -> Tensor {
-        let guess = || Shape::from(self.shape().get(1..).unwrap_or(&[]));
-        let shape = || index.shape().iter().copied().chain(guess().iter().copied()).collect();
-        let fail = |what: String| Tensor::fail(Error::new(what), &[self, index], shape(), self.dtype());
-        if self.rank() != 2 {
-            return fail(format!("embedding: the table has shape {}, not [rows, width]", self.shape()));
+        self.rows_at(index, false)
+    }
+
+    #[track_caller]
+    pub(crate) fn rows_at(&self, index: &Tensor, sparse: bool) -> Tensor {
+        let wrong = if self.rank() != 2 {
+            Some(format!("embedding: the table has shape {}, not [rows, width]", self.shape()))
+        } else if index.dtype().is_float() || index.dtype() == DType::Bool {
+            Some(format!("embedding: the index is {}, not integers", index.dtype()))
+        } else {
+            None
+        };
+        if let Some(what) = wrong {
+            let width = self.shape().get(1..).unwrap_or(&[]);
+            let shape = index.shape().iter().chain(width).copied().collect();
+            return Tensor::fail(Error::new(what), &[self, index], shape, self.dtype());
         }
-        if index.dtype().is_float() || index.dtype() == DType::Bool {
-            return fail(format!("embedding: the index is {}, not integers", index.dtype()));
-        }
-        call_one(Embedding, &[self, &index.to_dtype(DType::I64)])
+        call_one(Embedding { sparse }, &[self, &index.to_dtype(DType::I64)])
     }
 }

@@ -67,6 +67,12 @@ pub(crate) trait Compound: Debug + Send + Sync {
         Saves::ALL
     }
 
+    /// Whether the gradient by the first input, a table, is one of the rows at the second, an index, where that is asked
+    /// for.
+    fn reads_rows(&self) -> bool {
+        false
+    }
+
     /// Whether there is a kernel for such inputs.
     fn has_kernel(&self, _inputs: &[Meta]) -> bool {
         false

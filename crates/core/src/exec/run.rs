@@ -268,7 +268,7 @@ impl Machine<'_> {
                 )
                 .map_err(|fault| Stop::Here(Fault::Index { axis: *axis, fault }))
             }
-            Op::Scatter { f, axis } => {
+            Op::Scatter { f, axis, .. } => {
                 let (index, updates) = (&inputs[0], &inputs[1]);
                 let offset = index.view.start(self.args).max(0) as usize;
                 index::scatter(

@@ -144,7 +144,8 @@ fn bases(graph: &Graph) -> Vec<NodeId> {
 /// Whether an operation checks values and may refuse them.
 fn may_fail(op: &Op, float: bool) -> bool {
     match op {
-        Op::Gather { .. } | Op::Scatter { .. } | Op::Mark(Mark::Finite(_)) => true,
+        Op::Scatter { checked, .. } => !checked,
+        Op::Gather { .. } | Op::Mark(Mark::Finite(_)) => true,
         Op::Binary(
             BinaryFn::Div | BinaryFn::DivTrunc | BinaryFn::DivFloor | BinaryFn::RemTrunc | BinaryFn::RemFloor,
         ) => !float,
@@ -176,7 +177,8 @@ fn writes_where_it_reads(graph: &Graph, cluster: &Cluster, node: NodeId, bound: 
         None => cluster.members.iter().all(|m| graph.node(*m).inputs.iter().all(|&i| is_bound(i) || !through_view(i))),
         Some(head) => {
             let h = graph.node(head);
-            let base = matches!(h.op, Op::Write { .. }) && head == node && is_bound(h.inputs[0]);
+            let writes = matches!(h.op, Op::Write { .. } | Op::Scatter { .. });
+            let base = writes && head == node && is_bound(h.inputs[0]);
             base && h.inputs[1..].iter().all(|&i| !through_view(i))
         }
     }

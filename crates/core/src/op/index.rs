@@ -21,8 +21,20 @@ pub(crate) fn gather(x: &Tensor, axis: usize, index: &Tensor) -> Tensor {
 /// `updates`. Several updates of one place are combined in row-major order.
 #[track_caller]
 pub(crate) fn scatter(f: ScatterFn, base: &Tensor, axis: usize, index: &Tensor, updates: &Tensor) -> Tensor {
+    combined(Op::Scatter { f, axis, checked: false }, base, index, updates)
+}
+
+/// [`scatter`] along axis 0 of rows at an index at which rows of `base` have been read, and that the updates are computed
+/// from: where `base` is a cell that is assigned the result, only those rows are written.
+#[track_caller]
+pub(crate) fn scatter_rows(base: &Tensor, index: &Tensor, updates: &Tensor) -> Tensor {
+    combined(Op::Scatter { f: ScatterFn::Set, axis: 0, checked: true }, base, index, updates)
+}
+
+#[track_caller]
+fn combined(op: Op, base: &Tensor, index: &Tensor, updates: &Tensor) -> Tensor {
     debug_assert_eq!((index.shape(), base.dtype()), (updates.shape(), updates.dtype()));
-    Tensor::record(Op::Scatter { f, axis }, &[base, index, updates], base.shape().clone(), base.dtype())
+    Tensor::record(op, &[base, index, updates], base.shape().clone(), base.dtype())
 }
 
 pub(crate) fn scatter_name(f: ScatterFn) -> &'static str {

@@ -103,8 +103,9 @@ pub(crate) enum Op {
     // ── index.rs ──
     /// y[i] = x[…, index[i], …] along `axis`.
     Gather { axis: usize },
-    /// The first input with the third one combined in at the second (index) along `axis`.
-    Scatter { f: ScatterFn, axis: usize },
+    /// The first input with the third one combined in at the second (index) along `axis`. `checked`: the index has been
+    /// read at before, so that it is in range and the result may be written in place.
+    Scatter { f: ScatterFn, axis: usize, checked: bool },
 
     // ── structure.rs ──
     /// A compound: several results, a body in primitives that is its meaning.
@@ -271,7 +272,7 @@ impl Op {
             Op::Sort { axis, descending } => tag(23, *axis, *descending as usize, 0),
             Op::Dot => tag(24, 0, 0, 0),
             Op::Gather { axis } => tag(25, *axis, 0, 0),
-            Op::Scatter { f, axis } => tag(26, *f as usize, *axis, 0),
+            Op::Scatter { f, axis, checked } => tag(26, *f as usize, *axis, *checked as usize),
             Op::Call(compound) => {
                 tag(27, compound.name().len(), 0, 0);
                 key.extend(compound.name().bytes().map(u64::from));
@@ -414,7 +415,7 @@ impl Op {
             Op::Sort { axis, .. } => reduce::sort_vjp(*axis, b),
             Op::Dot => contract::dot_vjp(b),
             Op::Gather { axis } => index::gather_vjp(*axis, b),
-            Op::Scatter { f, axis } => index::scatter_vjp(*f, *axis, b),
+            Op::Scatter { f, axis, .. } => index::scatter_vjp(*f, *axis, b),
             Op::Call(compound) => structure::call_vjp(compound, b),
             Op::Region(region) => structure::region_vjp(region, b),
             Op::Loop(l) => structure::loop_vjp(l, b),
@@ -458,7 +459,7 @@ impl Op {
             Op::Sort { axis, descending } => Ok(reduce::sort_reference(*axis, *descending, inputs[0])),
             Op::Dot => one(contract::dot_reference(inputs[0], inputs[1], shape)),
             Op::Gather { axis } => index::gather_reference(*axis, inputs[0], inputs[1]).map(|a| vec![a]),
-            Op::Scatter { f, axis } => index::scatter_reference(*f, *axis, inputs).map(|a| vec![a]),
+            Op::Scatter { f, axis, .. } => index::scatter_reference(*f, *axis, inputs).map(|a| vec![a]),
             Op::Call(compound) => crate::compound::reference(compound, inputs, shift),
             Op::Region(region) => region.reference(inputs, shift),
             Op::Loop(l) => l.reference(inputs, shift),

@@ -10,6 +10,7 @@ mod display;
 mod distance;
 mod dropout;
 mod einsum;
+pub(crate) mod embedding;
 pub(crate) mod fft;
 pub(crate) mod fold;
 pub(crate) mod getitem;

@@ -1,8 +1,9 @@
 //! Gradients, and gradients of gradients, against finite differences in f64; compounds against their bodies.
 
 use limpid_core::{
-    AttentionOptions, AvgPoolOptions, Cell, ConvAxis, DType, GridMode, GridOptions, GridPadding, InterpolateMode,
-    InterpolateOptions, MaxPoolOptions, NormOptions, PadMode, Result, Shape, Tensor, eval, gradients, testing,
+    AttentionOptions, AvgPoolOptions, BagMode, Cell, ConvAxis, DType, EmbeddingBagOptions, EmbeddingOptions, GridMode,
+    GridOptions, GridPadding, InterpolateMode, InterpolateOptions, MaxPoolOptions, NormOptions, PadMode, Result, Shape,
+    Tensor, eval, gradients, testing,
 };
 
 use crate::support::{Dice, FLOATS, agree, close, floats, random, seed};
@@ -493,6 +494,20 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("check", &[&[2, 3]], Box::new(|x| vec![x[0].check(&x[0].lt(9.0), "large").square()]));
     let places = [[3i64, 0], [3, 1]];
     add("embedding", &[&[4, 3]], Box::new(move |x| vec![x[0].embedding(&Tensor::from(places))]));
+    let (limited, bags) = (limited_rows(), bags());
+    add(
+        "embedding, options",
+        &[&[4, 3]],
+        Box::new(move |x| vec![x[0].embedding_with(&Tensor::from(places), &limited)]),
+    );
+    let at = || Tensor::from([3i64, 0, 3, 1]);
+    add(
+        "embedding_bag",
+        &[&[4, 3], &[4]],
+        Box::new(move |x| bags.iter().map(|bag| x[0].embedding_bag(&at(), &bag(&x[1]))).collect()),
+    );
+    let rows = Tensor::from([2i64, 0]);
+    add("update_rows", &[&[4, 3]], Box::new(move |x| vec![x[0].update_rows(&rows, |rows| rows.square())]));
     let plain = ConvAxis::PLAIN;
     add("conv", &[&[1, 2, 5], &[3, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &[plain], 1)]));
     let strided = [ConvAxis { stride: 2, lo: 1, hi: 0, ..plain }, ConvAxis { dilation: 2, lo: 0, hi: 1, ..plain }];
@@ -591,4 +606,20 @@ fn gradients_of_compounds_in_every_float_type() {
         }
     }
     assert!(failures.is_empty(), "seed {}:\n{}", seed(), failures.join("\n"));
+}
+
+fn limited_rows() -> EmbeddingOptions {
+    EmbeddingOptions::new().padding_idx(1)
+}
+
+/// Bags of four places, one of them empty, by the weights of the places.
+fn bags() -> [fn(&Tensor) -> EmbeddingBagOptions; 3] {
+    [
+        |weights| {
+            let options = EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])).mode(BagMode::Sum);
+            options.per_sample_weights(weights.clone())
+        },
+        |_| EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])),
+        |_| EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])).mode(BagMode::Max),
+    ]
 }

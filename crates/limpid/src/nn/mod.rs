@@ -43,7 +43,7 @@ pub use bilinear::Bilinear;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout};
-pub use embedding::Embedding;
+pub use embedding::{Embedding, EmbeddingBag};
 pub use fold::{Fold, FractionalMaxPool, FractionalMaxPool2d, FractionalMaxPool3d, Unfold};
 pub use lazy::{
     Lazy, LazyConv1d, LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d, LazyLayer,

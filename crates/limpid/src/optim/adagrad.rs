@@ -1,6 +1,6 @@
 //! Adagrad (Duchi, Hazan, Singer 2011).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Rows, Shape, Tensor};
 
 use crate::optim::core::{Kept, Update};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
@@ -27,6 +27,12 @@ setters! { Adagrad {
     maximize: bool,
 } }
 
+/// lr/(1 + (t−1)·lr_decay), in the parameter's type; counts the step.
+fn rate(u: &mut Update<'_>) -> Tensor {
+    let steps = u.counted(0);
+    (&u.rate / ((steps - 1.0) * u.number("lr_decay") + 1.0)).to_dtype(u.value.dtype())
+}
+
 impl Rule for Sums {
     const NAME: &'static str = "Adagrad";
     const OPTIONS: &'static [Spec] = &[
@@ -43,11 +49,20 @@ impl Rule for Sums {
     }
 
     fn update(u: &mut Update<'_>) -> Tensor {
-        let steps = u.counted(0);
+        let rate = rate(u);
         let g = u.decayed();
         let sum = u.kept(1) + &g * &g;
         u.keep(1, &sum);
-        let rate = &u.rate / ((steps - 1.0) * u.number("lr_decay") + 1.0);
-        &u.value - g / (sum.sqrt() + u.number("eps")) * rate.to_dtype(u.value.dtype())
+        &u.value - g / (sum.sqrt() + u.number("eps")) * rate
+    }
+
+    fn update_rows(u: &mut Update<'_>, rows: &Rows) -> Option<Tensor> {
+        if u.number("weight_decay") != 0.0 {
+            return None;
+        }
+        let (rate, g) = (rate(u), u.row_sums(rows));
+        let sum = u.keep_rows(1, rows, |sum| sum + &g * &g);
+        let step = g / (sum.sqrt() + u.number("eps")) * rate;
+        Some(u.rows_moved(rows, |p| p - step))
     }
 }

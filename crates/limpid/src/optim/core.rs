@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use limpid_core::{Assignment, Cell, DType, Error, Result, Shape, Tensor, assign_all};
+use limpid_core::{Assignment, Cell, DType, Error, Result, Rows, Shape, Tensor, assign_all};
 
 use crate::optim::Gradients;
+use crate::optim::optimizer::Rule;
 use crate::optim::options::{Group, Numbers, Options, Spec};
 use crate::param::Parameter;
 use crate::state::StateDict;
@@ -78,6 +79,25 @@ impl Update<'_> {
     /// The gradient, uphill with `maximize`.
     pub(crate) fn direction(&self) -> Tensor {
         if self.options.flag("maximize") { -&self.grad } else { self.grad.clone() }
+    }
+
+    /// The n-th kept value, of which the rows of `rows` are changed by `update`, which is given them; returns them as
+    /// they are now.
+    pub(crate) fn keep_rows(&mut self, n: usize, rows: &Rows, update: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        let mut changed = None;
+        let new = self.kept(n).update_rows(rows.indices(), |old| changed.insert(update(old)).clone());
+        self.keep(n, &new);
+        changed.unwrap_or_else(|| rows.values().clone())
+    }
+
+    /// The sum of the gradient of each row, uphill with `maximize`.
+    pub(crate) fn row_sums(&self, rows: &Rows) -> Tensor {
+        if self.options.flag("maximize") { -rows.row_sums() } else { rows.row_sums() }
+    }
+
+    /// The parameter with its rows changed by `update`.
+    pub(crate) fn rows_moved(&self, rows: &Rows, update: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        self.value.update_rows(rows.indices(), update)
     }
 
     /// The gradient of the loss with weight_decay·p²/2 in it: decay that is not decoupled.
@@ -260,22 +280,17 @@ impl Core {
         self.groups.iter().try_for_each(|group| group.options.check(self.name))
     }
 
-    /// Records the update of every parameter that has a gradient. `keeps` says what the rule keeps for each.
-    pub(crate) fn record(
-        &mut self,
-        grads: &Gradients,
-        keeps: Keeps,
-        rule: fn(&mut Update<'_>) -> Tensor,
-    ) -> Result<()> {
+    /// Records the update of every parameter that has a gradient.
+    pub(crate) fn record<R: Rule>(&mut self, grads: &Gradients) -> Result<()> {
         self.check()?;
         let mut assignments: Vec<Assignment> = Vec::new();
         for group in &mut self.groups {
             let rate = group.lr.tensor();
-            for (p, kept) in group.parameters.iter().zip(&mut group.kept) {
+            for ((name, p), kept) in group.names.iter().zip(&group.parameters).zip(&mut group.kept) {
                 let Some(grad) = grads.of(p).filter(|_| p.requires_grad()) else { continue };
                 let value = p.cell().tensor();
                 if kept.is_empty() {
-                    let keeps = keeps(&group.options, value.shape());
+                    let keeps = R::keeps(&group.options, value.shape());
                     kept.extend(keeps.iter().map(|kept| kept.cell(value.dtype())));
                 }
                 let lr = rate.to_dtype(value.dtype());
@@ -288,7 +303,11 @@ impl Core {
                     kept,
                     assignments: &mut assignments,
                 };
-                let new = rule(&mut update);
+                let new = match grads.rows_of(p) {
+                    Some(rows) => R::update_rows(&mut update, rows).ok_or_else(|| refused::<R>(name, true))?,
+                    None if R::DENSE => R::update(&mut update),
+                    None => return Err(refused::<R>(name, false)),
+                };
                 assignments.push(Assignment { cell: p.cell().clone(), old: value, new });
             }
         }
@@ -339,6 +358,17 @@ impl Core {
             (group.options, group.base_lr, group.kept) = (options, base_lr, kept);
         }
         Ok(())
+    }
+}
+
+/// A gradient of a kind that the rule can not take.
+fn refused<R: Rule>(name: &str, sparse: bool) -> Error {
+    let rule = R::NAME;
+    if sparse {
+        let what = format!("{rule}: the gradient of {name} is of rows only (sparse), which these options do not take");
+        Error::new(what).help("SparseAdam, Adagrad or SGD, without momentum and weight decay, or sparse(false)")
+    } else {
+        Error::new(format!("{rule}: the gradient of {name} is dense")).help("Adam, or a table that is sparse(true)")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Add;
 
-use limpid_core::{DType, Error, Result, Tensor, gradients};
+use limpid_core::{DType, Error, Result, Rows, Tensor, gradients_by_rows};
 
 use crate::module::Module;
 use crate::param::Parameter;
@@ -14,7 +14,43 @@ use crate::taps;
 pub struct Gradients {
     names: Vec<String>,
     index: HashMap<u64, usize>,
-    grads: Vec<Option<Tensor>>,
+    grads: Vec<Option<Grad>>,
+}
+
+/// A gradient, and the same as rows where that is all it is: then the dense one is recorded, and computed when asked.
+#[derive(Clone, Debug)]
+struct Grad {
+    dense: Tensor,
+    rows: Option<Rows>,
+}
+
+impl Grad {
+    /// What is to be computed of it.
+    fn cheapest(&self) -> &Tensor {
+        self.rows.as_ref().map_or(&self.dense, Rows::values)
+    }
+
+    fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> Grad {
+        match &self.rows {
+            Some(rows) => Grad::of(rows.with_values(&f(rows.values()))),
+            None => Grad { dense: f(&self.dense), rows: None },
+        }
+    }
+
+    fn of(rows: Rows) -> Grad {
+        Grad { dense: rows.to_dense(), rows: Some(rows) }
+    }
+
+    fn detached(&self) -> Grad {
+        self.map(|g| g.detach())
+    }
+
+    fn plus(&self, other: &Grad) -> Grad {
+        match (&self.rows, &other.rows) {
+            (Some(a), Some(b)) => Grad::of(a.add(b)),
+            _ => Grad { dense: &self.dense + &other.dense, rows: None },
+        }
+    }
 }
 
 /// What [`Gradients::clip_norm_with`] takes; torch's defaults.
@@ -87,8 +123,8 @@ impl Gradients {
         let leaves: Vec<Tensor> = parameters.iter().map(|(_, p)| p.cell().tensor()).collect();
         // Taps that want gradients get them from the same pass.
         let watched = taps::watched();
-        let mut found = gradients(loss, &leaves.iter().chain(&watched).collect::<Vec<_>>())?;
-        taps::arrived(found.split_off(leaves.len()));
+        let mut found = gradients_by_rows(loss, &leaves.iter().chain(&watched).collect::<Vec<_>>())?;
+        taps::arrived(found.split_off(leaves.len()).into_iter().map(|g| Some(g?.0)).collect());
         if !loss.requires_grad() {
             let error = Error::new("gradients: the loss is computed from no trainable parameter");
             return Err(error.help("requires_grad_(true) on what is to be trained, and nothing detached on the way"));
@@ -100,7 +136,10 @@ impl Gradients {
                 return Err(error.help("one thread at a time that steps, or recording the step again"));
             }
         }
-        let grads = found.into_iter().zip(&parameters).map(|(g, (_, p))| g.filter(|_| p.requires_grad())).collect();
+        let grad = |(g, (_, p)): (Option<(Tensor, Option<Rows>)>, &(String, Parameter))| {
+            g.filter(|_| p.requires_grad()).map(|(dense, rows)| Grad { dense, rows })
+        };
+        let grads = found.into_iter().zip(&parameters).map(grad).collect();
         let index = parameters.iter().enumerate().map(|(i, (_, p))| (p.cell().id(), i)).collect();
         Ok(Gradients { names: parameters.into_iter().map(|(name, _)| name).collect(), index, grads })
     }
@@ -108,21 +147,38 @@ impl Gradients {
     /// The gradient of the parameter at `path`; none where the loss does not reach it.
     pub fn get(&self, path: &str) -> Option<&Tensor> {
         let i = self.names.iter().position(|n| n == path)?;
-        self.grads[i].as_ref()
+        self.grads[i].as_ref().map(|g| &g.dense)
     }
 
     /// The gradient of `parameter`.
     pub fn of(&self, parameter: &Parameter) -> Option<Tensor> {
-        self.grads[*self.index.get(&parameter.cell().id())?].clone()
+        self.grads[*self.index.get(&parameter.cell().id())?].as_ref().map(|g| g.dense.clone())
+    }
+
+    /// The gradient of `parameter` as rows, where it is a table that only sparse lookups have read
+    /// ([`Embedding::sparse`](crate::nn::Embedding::sparse)).
+    ///
+    /// ```
+    /// use limpid::prelude::*;
+    /// let words = Embedding::new(1000, 4).sparse(true);
+    /// let loss = words.forward(&Tensor::from([7i64, 3])).square().sum(..);
+    /// let gradients = loss.gradients(&words)?;
+    /// let rows = gradients.rows_of(&words.weight).expect("only lookups");
+    /// assert_eq!(rows.indices().to_vec::<i64>()?, [7, 3]);
+    /// assert_eq!(*rows.values().shape(), Shape::from([2, 4]));
+    /// # Ok::<(), limpid::Error>(())
+    /// ```
+    pub fn rows_of(&self, parameter: &Parameter) -> Option<&Rows> {
+        self.grads[*self.index.get(&parameter.cell().id())?].as_ref()?.rows.as_ref()
     }
 
     /// Names and gradients of all parameters that are reached.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.names.iter().zip(&self.grads).filter_map(|(n, g)| Some((n.as_str(), g.as_ref()?)))
+        self.names.iter().zip(&self.grads).filter_map(|(n, g)| Some((n.as_str(), &g.as_ref()?.dense)))
     }
 
     fn map(mut self, f: impl Fn(&Tensor) -> Tensor) -> Gradients {
-        self.grads.iter_mut().flatten().for_each(|g| *g = f(g));
+        self.grads.iter_mut().flatten().for_each(|g| *g = g.map(&f));
         self
     }
 
@@ -147,8 +203,11 @@ impl Gradients {
         let mut norms: Vec<Tensor> = Vec::new();
         for g in self.grads.iter().flatten() {
             // Squares of halves would not fit into their type.
-            let wide = if g.dtype() == DType::F64 { g.clone() } else { g.to_dtype(DType::F32) };
-            norms.push(wide.vector_norm(norm_type, ..));
+            let wide = |g: &Tensor| if g.dtype() == DType::F64 { g.clone() } else { g.to_dtype(DType::F32) };
+            norms.push(match &g.rows {
+                Some(rows) if norm_type == 2.0 => rows.with_values(&wide(rows.values())).square_sum().sqrt(),
+                _ => wide(&g.dense).vector_norm(norm_type, ..),
+            });
         }
         let Some(dtype) = norms.iter().map(|norm| norm.dtype()).max() else { return Tensor::zeros([]) };
         let norms: Vec<Tensor> = norms.into_iter().map(|norm| norm.to_dtype(dtype)).collect();
@@ -178,7 +237,7 @@ impl Gradients {
     pub fn clip_with_norm(mut self, max_norm: f64, total_norm: &Tensor) -> Gradients {
         let factor = (max_norm / (total_norm + 1e-6)).clamp_max(1.0);
         for g in self.grads.iter_mut().flatten() {
-            *g = &*g * factor.to_dtype(g.dtype());
+            *g = g.map(|g| g * factor.to_dtype(g.dtype()));
         }
         self
     }
@@ -186,12 +245,18 @@ impl Gradients {
     /// Each element limited to −limit … limit. Torch's `clip_grad_value_`.
     #[track_caller]
     pub fn clip_value(self, limit: f64) -> Gradients {
-        self.map(|g| g.clamp(-limit, limit))
+        // Of a row that stands several times the sum is limited.
+        let mut all = self;
+        for g in all.grads.iter_mut().flatten() {
+            let summed = g.rows.as_ref().map_or_else(|| g.clone(), |rows| Grad::of(rows.coalesce()));
+            *g = summed.map(|g| g.clamp(-limit, limit));
+        }
+        all
     }
 
     /// Computes all of them now: a micro-batch whose graph need not live on.
     pub fn eval(&self) -> Result<()> {
-        limpid_core::eval(self.grads.iter().flatten())
+        limpid_core::eval(self.grads.iter().flatten().map(Grad::cheapest))
     }
 }
 
@@ -207,7 +272,7 @@ impl Add for Gradients {
             match self.index.get(id) {
                 Some(&mine) => {
                     self.grads[mine] = match (self.grads[mine].take(), theirs_grad) {
-                        (Some(a), Some(b)) => Some(a.detach() + b.detach()),
+                        (Some(a), Some(b)) => Some(a.detached().plus(&b.detached())),
                         (a, b) => a.or(b),
                     };
                 }

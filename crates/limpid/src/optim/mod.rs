@@ -22,6 +22,7 @@ mod rmsprop;
 mod rprop;
 mod schedule;
 mod sgd;
+mod sparse_adam;
 
 pub use adadelta::Adadelta;
 pub use adafactor::Adafactor;
@@ -44,3 +45,4 @@ pub use schedule::{
     ReduceLROnPlateau, SWALR, Schedule, SequentialLR, StepLR,
 };
 pub use sgd::SGD;
+pub use sparse_adam::SparseAdam;

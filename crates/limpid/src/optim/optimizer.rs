@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use limpid_core::{Error, Result, Shape, Tensor, origin};
+use limpid_core::{Error, Result, Rows, Shape, Tensor, origin};
 
 use crate::module::Module;
 use crate::optim::Gradients;
@@ -162,6 +162,14 @@ pub trait Rule: std::fmt::Debug + Send + Sync + 'static {
     /// The parameter's new value; what is kept is assigned on the way.
     fn update(u: &mut Update<'_>) -> Tensor;
 
+    /// Whether it takes gradients that are not of rows only.
+    const DENSE: bool = true;
+
+    /// The parameter's new value by a gradient of rows; none where the rule, or these options, can not.
+    fn update_rows(_u: &mut Update<'_>, _rows: &Rows) -> Option<Tensor> {
+        None
+    }
+
     /// Options that do not go together, or parameters that it can not train.
     fn refuse(_options: &Options, _parameters: &[Parameter]) -> Option<Error> {
         None
@@ -209,7 +217,7 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
     fn record(&mut self, grads: &Gradients) -> Result<()> {
         let refused = self.core.0.groups.iter().find_map(|group| R::refuse(&group.options, &group.parameters));
         refused.map_or(Ok(()), Err)?;
-        self.core.0.record(grads, R::keeps, R::update)
+        self.core.0.record::<R>(grads)
     }
 
     fn core(&self) -> &CoreRef {

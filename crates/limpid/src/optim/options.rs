@@ -45,6 +45,7 @@ impl Range {
     pub(crate) const ANY: Range = Range { says: "a number", holds: |x| x.iter().all(|x| !x.is_nan()) };
     pub(crate) const FLAG: Range = Range { says: "true or false", holds: |x| x.iter().all(|&x| x == 0.0 || x == 1.0) };
     pub(crate) const NOT_NEGATIVE: Range = Range { says: "at least 0", holds: |x| x.iter().all(|&x| x >= 0.0) };
+    pub(crate) const POSITIVE: Range = Range { says: "more than 0", holds: |x| x.iter().all(|&x| x > 0.0) };
     pub(crate) const NOT_POSITIVE: Range = Range { says: "at most 0", holds: |x| x.iter().all(|&x| x <= 0.0) };
     pub(crate) const PART: Range = Range { says: "from 0 to 1", holds: |x| x.iter().all(|x| (0.0..=1.0).contains(x)) };
     pub(crate) const BELOW_ONE: Range =

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use limpid_core::{Error, Shape, Tensor};
+use limpid_core::{Error, Rows, Shape, Tensor};
 
 use crate::optim::core::{Kept, Update};
 use crate::optim::optimizer::{FirstOrder, Rule, setters};
@@ -86,5 +86,11 @@ impl Rule for Descent {
             d = if u.options.flag("nesterov") { d + &moved * momentum } else { moved };
         }
         &u.value - d * &u.lr
+    }
+
+    fn update_rows(u: &mut Update<'_>, rows: &Rows) -> Option<Tensor> {
+        let plain = u.number("momentum") == 0.0 && u.number("weight_decay") == 0.0;
+        let (sums, lr) = (u.row_sums(rows), u.lr.clone());
+        plain.then(|| u.rows_moved(rows, |p| p - sums * lr))
     }
 }

@@ -4,6 +4,7 @@ mod activations;
 mod attention;
 mod distances;
 mod dropouts;
+mod embeddings;
 mod lazy;
 mod loss_values;
 mod losses;

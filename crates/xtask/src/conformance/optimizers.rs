@@ -2,9 +2,9 @@
 
 use limpid::optim::{
     ASGD, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Group, LBFGS, Muon, NAdam, Optimizer, RAdam, RMSprop,
-    Rprop, SGD,
+    Rprop, SGD, SparseAdam,
 };
-use limpid::{Error, Parameter, Tensor, fallible, loss};
+use limpid::{EmbeddingOptions, Error, Parameter, Tensor, fallible, loss};
 
 use serde_json::Value as Json;
 
@@ -136,6 +136,10 @@ const OPTIMIZERS: &[(&str, Make)] = &[
         no_effect(a, &["foreach", "differentiable", "fused"])?;
         Ok(Box::new(sgd))
     }),
+    ("SparseAdam", |a, group| {
+        let made = SparseAdam::groups([group]).lr(a.or("lr", 1e-3)?).betas(a.or("betas", (0.9, 0.999))?);
+        Ok(Box::new(made.eps(a.or("eps", 1e-8)?).maximize(a.or("maximize", false)?)))
+    }),
 ];
 
 /// A number or Python's `None`.
@@ -166,7 +170,10 @@ const PROBLEMS: &[(&str, Problem)] = &[
         let x = t("X")?.narrow(0, 0, 8).t();
         Ok((t("w")?.matmul(&x) - t("M")?.matmul(&x)).square().mean(..) * 0.5)
     }),
-    ("sparse", |t| Ok((t("e")?.embedding(&t("ids")?) - 1.0).square().sum(..))),
+    ("sparse", |t| {
+        let rows = t("e")?.embedding_with(&t("ids")?, &EmbeddingOptions::new().sparse(true));
+        Ok((rows - 1.0).square().sum(..))
+    }),
 ];
 
 /// What runs the cases of `class`, if it is built.

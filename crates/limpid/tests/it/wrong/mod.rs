@@ -4,6 +4,7 @@
 mod activation;
 mod attention;
 mod conv;
+mod embedding;
 mod linear;
 mod loss;
 mod norm;
@@ -35,6 +36,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("activation.rs", activation::WRONG),
     ("attention.rs", attention::WRONG),
     ("conv.rs", conv::WRONG),
+    ("embedding.rs", embedding::WRONG),
     ("linear.rs", linear::WRONG),
     ("loss.rs", loss::WRONG),
     ("norm.rs", norm::WRONG),

@@ -18,6 +18,8 @@ use limpid::{DType, Tensor};
 use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
 use crate::conformance::check::Verdict;
+pub use embedding::bag_mode;
+
 use crate::conformance::modules::reduction;
 use crate::conformance::ops::{Call, run};
 
@@ -47,15 +49,6 @@ const FUNCTIONALS: &[(&str, Call)] = &[
             &target,
             weight.as_ref(),
         ))
-    }),
-    // PyTorch's own cases give the table first.
-    ("embedding", |a| {
-        let (weight, index) = (a.required::<Tensor>("weight")?, a.required("input")?);
-        ["padding_idx", "max_norm"].iter().try_for_each(|name| a.absent(name))?;
-        a.no_effect("norm_type")?;
-        a.only("scale_grad_by_freq", false)?;
-        a.only("sparse", false)?;
-        one(weight.embedding(&index))
     }),
     ("l1_loss", |a| {
         let (input, target) = pair(a)?;

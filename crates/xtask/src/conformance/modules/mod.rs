@@ -16,8 +16,8 @@ pub use loss::{older, with_distance};
 use std::rc::Rc;
 
 use limpid::nn::{
-    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Embedding, GELU, L1Loss, LayerNorm, LeakyReLU, Linear, LogSoftmax,
-    MSELoss, NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
+    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, GELU, L1Loss, LayerNorm, LeakyReLU, Linear, LogSoftmax, MSELoss,
+    NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
 };
 use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
 
@@ -88,15 +88,6 @@ const MODULES: &[(&str, Make)] = &[
             CrossEntropyLoss { weight: buffer(weight), ignore_index, reduction, label_smoothing },
             CrossEntropyLoss::forward,
         )
-    }),
-    ("Embedding", |a, dtype| {
-        let made = Embedding::new(a.required("num_embeddings")?, a.required("embedding_dim")?).dtype(dtype);
-        let made = a.option("padding_idx")?.into_iter().fold(made, Embedding::padding_idx);
-        a.absent("max_norm")?;
-        a.no_effect("norm_type")?;
-        a.only("scale_grad_by_freq", false)?;
-        a.only("sparse", false)?;
-        layer(made)
     }),
     ("GELU", |a, _| {
         layer(match a.or("approximate", "none".to_owned())?.as_str() {
