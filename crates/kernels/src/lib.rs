@@ -30,6 +30,7 @@ mod parts;
 pub mod pool;
 pub mod pooling;
 mod real;
+pub mod recurrent;
 pub mod scan;
 mod slice;
 pub mod softmax;

@@ -5,12 +5,13 @@
 //! the weights are products over all steps behind it. Only W_hh·h is left in the loop.
 
 use limpid_kernels::fused::ReduceFn;
-use limpid_kernels::{DType, Number};
+use limpid_kernels::recurrent as kernel;
+use limpid_kernels::{DType, Number, SliceMut};
 use smallvec::smallvec;
 
 use crate::compound::recurrent_grad::RecurrentGrad;
-use crate::compound::{Compound, call_many, result};
-use crate::error::Error;
+use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::error::{Error, Result};
 use crate::node::grad_enabled;
 use crate::op::contract::{dot, transpose};
 use crate::op::elementwise::select;
@@ -166,6 +167,18 @@ impl Recurrent {
         }
     }
 
+    /// The sizes, from the shapes of the part of the input and of the weights.
+    pub(crate) fn layer(&self, x: &Shape, w: &Shape) -> kernel::Layer {
+        let kind = match self.cell {
+            RecurrentCell::Tanh => kernel::Kind::Tanh,
+            RecurrentCell::Relu => kernel::Kind::Relu,
+            RecurrentCell::Lstm => kernel::Kind::Lstm,
+            RecurrentCell::Gru => kernel::Kind::Gru,
+        };
+        let hidden = w[0] / self.cell.gates();
+        kernel::Layer { kind, steps: x[0], batch: x[1], hidden, state: w[1], reverse: self.reverse }
+    }
+
     /// The next states from the part of the input and W_hh·h + b_hh, and what the gradient reads.
     fn step(
         &self,
@@ -252,6 +265,33 @@ impl Compound for Recurrent {
         results.append(&mut last);
         results.append(&mut stacks);
         results
+    }
+
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        matches!(inputs[0].1, DType::F32 | DType::F64)
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let lstm = self.cell == RecurrentCell::Lstm;
+        let mut more = io.inputs[3..].iter().copied();
+        let mut next = |there: bool| if there { more.next() } else { None };
+        let inputs = kernel::Inputs {
+            x: io.inputs[0],
+            w: io.inputs[1],
+            h: io.inputs[2],
+            c: next(lstm),
+            bias: next(self.bias),
+            projection: next(self.projected),
+            lengths: next(self.lengths),
+        };
+        let layer = self.layer(&io.shapes[0], &io.shapes[1]);
+        let mut results = io.outputs.iter_mut().map(SliceMut::reborrow);
+        let mut next = || results.next().expect("a result");
+        let (y, h) = (next(), next());
+        let c = lstm.then(&mut next);
+        let (gates, second) = (results.next(), results.next());
+        kernel::forward(io.cpu, &layer, &inputs, kernel::Outputs { y, h, c, gates, second });
+        Ok(())
     }
 
     fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {

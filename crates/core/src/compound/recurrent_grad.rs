@@ -1,6 +1,10 @@
 //! The gradient of a recurrent layer: a loop the other way over what the forward loop has saved.
 
-use crate::compound::Compound;
+use crate::compound::{Compound, Fault, Io};
+use crate::error::Result;
+use limpid_kernels::recurrent as kernel;
+use limpid_kernels::{DType, SliceMut};
+
 use crate::compound::recurrent::{Recurrent, RecurrentCell, active, before, block, going_on, rest};
 use crate::op::contract::dot;
 use crate::op::movement::concat;
@@ -160,5 +164,29 @@ impl Compound for RecurrentGrad {
         results.append(&mut last);
         results.append(&mut stacks);
         results
+    }
+
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        matches!(inputs[0].1, DType::F32 | DType::F64)
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (gru, lstm) = (self.0.cell == RecurrentCell::Gru, self.0.cell == RecurrentCell::Lstm);
+        let mut inputs = io.inputs.iter().copied();
+        let mut next = |there: bool| if there { inputs.next() } else { None };
+        let (gates, second, y) = (next(gru || lstm), next(gru || lstm), next(!lstm));
+        let first = next(gru || lstm);
+        let mut given = || next(true).expect("an input");
+        let (w, dy, dh) = (given(), given(), given());
+        let (dc, projection, lengths) = (next(lstm), next(self.0.projected), next(self.0.lengths));
+        let saved = kernel::Saved { gates, second, y, first, w, dy, dh, dc, projection, lengths };
+        let at = self.saved();
+        let layer = self.0.layer(&io.shapes[at + 1], &io.shapes[at]);
+        let mut results = io.outputs.iter_mut().map(SliceMut::reborrow);
+        let mut next = || results.next().expect("a result");
+        let (x, h) = (next(), next());
+        let (c, inner, projected) = (lstm.then(&mut next), gru.then(&mut next), self.0.projected.then(&mut next));
+        kernel::backward(io.cpu, &layer, &saved, kernel::Gradients { x, h, c, inner, projected });
+        Ok(())
     }
 }

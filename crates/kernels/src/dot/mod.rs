@@ -18,6 +18,7 @@ mod micro_avx2;
 mod micro_avx512;
 mod micro_portable;
 mod pack;
+mod panels;
 mod small;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::Cpu;
 use crate::dtype::{DType, Element};
 use crate::slice::{Slice, SliceMut};
 
+pub(crate) use panels::{Factor, Panels};
 use vector::Real;
 
 /// One factor: a matrix for each index of the batch, anywhere in `data`. Strides and offset count elements;
