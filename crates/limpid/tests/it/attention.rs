@@ -409,6 +409,37 @@ fn a_transformer_takes_another_encoder() -> Result<()> {
     Ok(())
 }
 
+/// Without queries, sequences or keys: no panic, and the bias alone where there is nothing to look at, as in torch.
+#[test]
+fn sizes_may_be_zero() -> Result<()> {
+    let attention = fill(MultiheadAttention::new(4, 2).dtype(F64));
+    let bias = f64s(&attention.out_proj.bias.as_ref().unwrap().value()?);
+    for [l, n, s] in [[0, 2, 3], [3, 0, 2], [3, 2, 0]] {
+        for need in [true, false] {
+            let (q, k) = (wave([l, n, 4]).requires_grad_(), wave([s, n, 4]).requires_grad_());
+            let padding = Tensor::zeros_of([n, s], DType::Bool);
+            for options in
+                [MultiheadAttentionOptions::new(), MultiheadAttentionOptions::new().key_padding_mask(&padding)]
+            {
+                let (y, weights) = attention.forward_with(&q, &k, &k, &options.need_weights(need));
+                assert_eq!(*y.shape(), Shape::from([l, n, 4]));
+                assert!(weights.is_none_or(|w| *w.shape() == Shape::from([n, l, s])));
+                if s == 0 {
+                    close(&y, &bias.repeat(l * n), 1e-12);
+                }
+                for (leaf, slope) in [&q, &k].iter().zip(gradients(&y.sum(..), &[&q, &k])?) {
+                    assert!(slope.is_none_or(|slope| f64s(&slope).len() == leaf.numel()));
+                }
+            }
+        }
+    }
+    let (q, k) = (wave([0, 4, 3, 2]).requires_grad_(), wave([0, 2, 3, 2]));
+    let y = q.scaled_dot_product_attention(&k, &k, &AttentionOptions::new().enable_gqa(true));
+    assert_eq!(*y.shape(), Shape::from([0, 4, 3, 2]));
+    assert!(f64s(&gradients(&y.sum(..), &[&q])?.remove(0).unwrap()).is_empty());
+    Ok(())
+}
+
 #[test]
 fn first_values_are_torchs() -> Result<()> {
     manual_seed(1);

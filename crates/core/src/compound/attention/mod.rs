@@ -35,8 +35,12 @@ fn usual_scale(d: usize) -> f64 {
 
 /// N and H: how B samples are numbered by the mask's first two axes.
 fn mask_batch(samples: usize, mask: &Shape) -> [usize; 2] {
-    let part = |n: usize| samples.checked_div(n).unwrap_or(0);
-    if mask[0] == 1 && mask[1] != 1 { [part(mask[1]), mask[1]] } else { [mask[0].max(1), part(mask[0].max(1))] }
+    let rest = |n: usize| samples.checked_div(n).unwrap_or(1);
+    match (mask[0], mask[1]) {
+        (1, 1) => [1, samples],
+        (1, h) => [rest(h), h],
+        (n, _) => [n, rest(n)],
+    }
 }
 
 /// [B, T, ·] as [B/g, g·T, ·]: the queries that share keys are the rows of one product.
