@@ -12,6 +12,7 @@
 mod arithmetic;
 pub mod attention;
 mod buffer;
+pub mod check;
 pub mod conv;
 pub mod ctc;
 pub mod dot;

@@ -2,22 +2,31 @@
 
 use std::sync::Arc;
 
+use limpid_kernels::check::{first_false, first_outside};
 use limpid_kernels::{DType, Number};
-use smallvec::smallvec;
 
 use crate::compound::{Compound, Fault, Io, call_one};
 use crate::error::{Error, Result};
-use crate::op::{Backward, Grads, Saves, elementwise, index, movement, source};
+use crate::op::{Saves, elementwise, index, movement, source};
 use crate::region::Meta;
 use crate::shape::Shape;
-use crate::sugar::shape::as_type;
 use crate::tensor::{Tensor, numbers};
 
-/// The first input, where every element of the second (bool, of the same shape) is true; else the run fails before
-/// anything is written.
+/// What must hold of each element.
+#[derive(Clone, Copy, Debug)]
+enum Condition {
+    /// The element of the second input, of bools.
+    Given,
+    /// It is from one number to another.
+    Within(f64, f64),
+}
+
+/// `true`, where the condition holds for every element of the first input; else the run fails before anything is
+/// written.
 #[derive(Debug)]
 struct Check {
     what: Arc<str>,
+    condition: Condition,
 }
 
 impl Compound for Check {
@@ -26,25 +35,27 @@ impl Compound for Check {
     }
 
     fn key(&self, key: &mut Vec<u64>) {
+        if let Condition::Within(low, high) = self.condition {
+            key.extend([low.to_bits(), high.to_bits()]);
+        }
+        key.push(self.what.len() as u64);
         key.extend(self.what.bytes().map(u64::from));
     }
 
-    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
-        vec![inputs[0].clone()]
+    fn metas(&self, _inputs: &[Meta]) -> Vec<Meta> {
+        vec![(Shape::scalar(), DType::Bool)]
     }
 
     /// A table of one row is read at row 0 where the condition holds, and at row 1, which does not exist, elsewhere.
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (x, holds) = (&inputs[0], &inputs[1]);
+        let x = &inputs[0];
+        let holds = match self.condition {
+            Condition::Given => inputs[1].clone(),
+            Condition::Within(low, high) => x.ge(low).logical_and(&x.le(high)),
+        };
         let row = elementwise::cast(&holds.logical_not(), DType::I64);
-        let table = source::constant_of(as_type(Number::Int(1), x.dtype()), x.dtype(), Shape::from([1]));
-        let ones = index::gather(&table, 0, &movement::reshape(&row, Shape::from([x.numel()])));
-        let held = movement::reshape(&ones, x.shape().clone()).ne(x.zeros_like());
-        vec![elementwise::select(&held, x, &x.zeros_like())]
-    }
-
-    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
-        Some(smallvec![b.needs[0].then(|| b.g().clone()), None])
+        let table = source::constant_of(Number::Int(1), DType::Bool, Shape::from([1]));
+        vec![index::gather(&table, 0, &movement::reshape(&row, Shape::from([x.numel()]))).all(..)]
     }
 
     fn saves(&self) -> Saves {
@@ -60,19 +71,19 @@ impl Compound for Check {
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
-        let (x, holds) = (io.inputs[0], io.inputs[1]);
-        match holds.get::<u8>().iter().position(|&held| held == 0) {
-            None => {
-                io.outputs[0].bytes().copy_from_slice(x.bytes());
-                Ok(())
-            }
-            Some(at) => {
-                let value = numbers(x).nth(at).expect("both have one shape");
-                let value = if x.dtype().is_float() { value.as_f64().to_string() } else { value.as_i64().to_string() };
-                let place = place(at, &io.shapes[0]);
-                Err(Fault::Refused(format!("{}: element {place} is {value}", self.what).into()))
-            }
-        }
+        let x = io.inputs[0];
+        let forbidden = match self.condition {
+            Condition::Given => first_false(io.cpu, io.inputs[1]),
+            Condition::Within(low, high) => first_outside(io.cpu, x, low, high),
+        };
+        let Some(at) = forbidden else {
+            io.outputs[0].bytes().fill(1);
+            return Ok(());
+        };
+        let value = numbers(x).nth(at).expect("both have one shape");
+        let value = if x.dtype().is_float() { value.as_f64().to_string() } else { value.as_i64().to_string() };
+        let place = place(at, &io.shapes[0]);
+        Err(Fault::Refused(format!("{}: element {place} is {value}", self.what).into()))
     }
 }
 
@@ -84,6 +95,12 @@ fn place(mut at: usize, shape: &Shape) -> String {
         at /= size;
     }
     format!("[{}]", indices.join(", "))
+}
+
+/// `x` in what is computed once the check has passed.
+#[track_caller]
+fn checked(x: &Tensor, passed: &Tensor) -> Tensor {
+    elementwise::select(&movement::broadcast(passed, x.shape()), x, &x.zeros_like())
 }
 
 impl Tensor {
@@ -103,6 +120,21 @@ impl Tensor {
             let error = format!("check: {} {} is no condition for {}", holds.dtype(), holds.shape(), self.shape());
             return Tensor::fail(Error::new(error), &[self, holds], self.shape().clone(), self.dtype());
         }
-        call_one(Check { what: what.into() }, &[self, holds])
+        let check = Check { what: what.into(), condition: Condition::Given };
+        checked(self, &call_one(check, &[self, holds]))
+    }
+
+    /// [`Tensor::check`] of elements that must be from `low` to `high`; NaN is not. The bounds belong to the plan.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let error = Tensor::from([0.5f32, 1.5]).check_within(0.0, 1.0, "no probability").item().unwrap_err();
+    /// assert_eq!(error.what(), "no probability: element [1] is 1.5");
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn check_within(&self, low: f64, high: f64, what: &str) -> Tensor {
+        let check = Check { what: what.into(), condition: Condition::Within(low, high) };
+        checked(self, &call_one(check, &[self]))
     }
 }

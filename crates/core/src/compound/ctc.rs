@@ -278,15 +278,14 @@ impl Tensor {
         }
         let [steps, _, classes] = self.dims();
         let longest = labels.size(1);
-        let within = |t: &Tensor, most: usize| t.ge(0).logical_and(&t.le(most as i64));
         let what = format!("ctc_loss: an input length is not between 0 and {steps}, the number of steps");
-        let input_lengths = input_lengths.check(&within(input_lengths, steps), &what);
+        let input_lengths = input_lengths.check_within(0.0, steps as f64, &what);
         let what = format!("ctc_loss: a target length is not between 0 and {longest}, the number of labels");
-        let target_lengths = target_lengths.check(&within(target_lengths, longest), &what);
+        let target_lengths = target_lengths.check_within(0.0, longest as f64, &what);
         let counts = labels.index_along(1).lt(target_lengths.unsqueeze(1));
         let labels = labels.where_(&counts, blank as i64);
         let what = format!("ctc_loss: a label is not between 0 and {}, the last class", classes - 1);
-        let labels = labels.check(&within(&labels, classes - 1), &what);
+        let labels = labels.check_within(0.0, (classes - 1) as f64, &what);
         let compound = CtcLoss { blank, zero_infinity };
         let losses = call_many(compound, &[self, &labels, &input_lengths, &target_lengths]).swap_remove(0);
         let losses = if zero_infinity { losses.masked_fill(&losses.eq(f64::INFINITY), 0.0) } else { losses };

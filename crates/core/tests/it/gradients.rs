@@ -491,7 +491,11 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("ctc_loss", &[&[4, 3, 3]], Box::new(move |x| spelt(&x[0], 0, Tensor::from(labels))));
     let labels = [[0i64, 1], [1, 0], [0, 0]];
     add("ctc_loss, another blank", &[&[4, 3, 3]], Box::new(move |x| spelt(&x[0], 2, Tensor::from(labels))));
-    add("check", &[&[2, 3]], Box::new(|x| vec![x[0].check(&x[0].lt(9.0), "large").square()]));
+    add(
+        "check",
+        &[&[2, 3]],
+        Box::new(|x| vec![x[0].check(&x[0].lt(9.0), "large").square(), x[0].check_within(-9.0, 9.0, "large").square()]),
+    );
     let places = [[3i64, 0], [3, 1]];
     add("embedding", &[&[4, 3]], Box::new(move |x| vec![x[0].embedding(&Tensor::from(places))]));
     let (limited, bags) = (limited_rows(), bags());

@@ -583,7 +583,12 @@ impl Maker {
             }
             15 => {
                 let x = self.take(dtype, |_| true);
-                self.derive(x.t.check(&x.t.lt(1e300), "large"), x.mag, &[&x], 1.0, 0.0, true);
+                let y = if self.dice.chance(50) {
+                    x.t.check(&x.t.lt(1e300), "large")
+                } else {
+                    x.t.check_within(-1e300, 1e300, "large")
+                };
+                self.derive(y, x.mag, &[&x], 1.0, 0.0, true);
             }
             16 => self.ctc(),
             12 => {

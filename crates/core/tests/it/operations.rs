@@ -437,7 +437,7 @@ fn compounds_in_every_float_type() {
             let y = make(&[5, 2, 7]).log_softmax(-1);
             let targets = Tensor::from([3i64, 1]);
             row("ctc_loss", 2.0, &[y.ctc_losses(&labels, &inputs, &targets, 0, false)]);
-            row("check", 1.0, &[y.check(&y.lt(100.0), "large")]);
+            row("check", 1.0, &[y.check(&y.lt(100.0), "large"), y.check_within(-100.0, 0.0, "large")]);
             let (a, b, w) = (make(&[5, 3]), make(&[5, 2]), make(&[4, 3, 2]));
             row("bilinear", 16.0, &[a.bilinear(&b, &w, Some(&make(&[4])))]);
             row("distances", 16.0, &[a.cdist(&a.flip(1), 2.0), a.pdist(1.0), a.dist(&a.flip(0), 3.0)]);
@@ -543,6 +543,7 @@ fn refused_values() {
         x.cross_entropy_rows(&Tensor::from([0i64, 2]), -100),
         (&x / 0.0).check_finite("quotient"),
         x.check(&x.lt(4.0), "four"),
+        x.check_within(1.5, 9.0, "less"),
     ];
     for (i, t) in cases.iter().enumerate() {
         assert!(t.error().is_none(), "case {i} is refused too early");

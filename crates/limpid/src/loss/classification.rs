@@ -299,7 +299,7 @@ impl NLLLoss {
 /// `t`, whose elements must be from 0 to 1.
 #[track_caller]
 fn share(t: &Tensor, what: &str) -> Tensor {
-    t.check(&t.ge(0).logical_and(&t.le(1)), &format!("binary_cross_entropy: {what} is not between 0 and 1"))
+    t.check_within(0.0, 1.0, &format!("binary_cross_entropy: {what} is not between 0 and 1"))
 }
 
 /// The losses times factors that broadcast to their shape.

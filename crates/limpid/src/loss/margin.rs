@@ -252,8 +252,8 @@ impl MultiMarginLoss {
             let what = format!("the weight has shape {}, there are {classes} classes", w.shape());
             return refuse(NAME, what, &[input, target, w]);
         }
-        let range = class.ge(0).logical_and(&class.lt(classes as i64));
-        let class = class.check(&range, &format!("multi_margin_loss: a class is not between 0 and {}", classes - 1));
+        let last = classes - 1;
+        let class = class.check_within(0.0, last as f64, &format!("{NAME}: a class is not between 0 and {last}"));
         let slack = self.margin - x.gather(1, &class) + &x;
         // At a slack of 0 the slope is 0.
         let slack = slack.where_(&slack.gt(0), 0);
@@ -305,9 +305,8 @@ impl MultiLabelMarginLoss {
             Err(failed) => return failed,
         };
         let classes = x.size(1);
-        let range = class.ge(-1).logical_and(&class.lt(classes as i64));
-        let what = format!("multilabel_margin_loss: a class is not between −1 and {}", classes - 1);
-        let class = class.check(&range, &what);
+        let last = classes - 1;
+        let class = class.check_within(-1.0, last as f64, &format!("{NAME}: a class is not between −1 and {last}"));
         // A class counts where no −1 has come yet.
         let counts = class.ge(0).to_dtype(DType::I64).cummin(1).0;
         let class = class.where_(&counts.ne(0), 0);

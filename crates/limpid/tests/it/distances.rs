@@ -115,7 +115,8 @@ fn nothing_has_no_distance() {
 #[test]
 fn short_vectors_have_torchs_cosine_and_slope() {
     let one = Tensor::ones([1, 2]).to_dtype(DType::F64);
-    for (x, cosine, expected) in [(0.0, 0.0, 70710678.1186547428), (1e-9, 0.1414213562373095, 60710678.1186547428)] {
+    for (x, cosine, expected) in [(0.0, 0.0, 70_710_678.118_654_74), (1e-9, 0.1414213562373095, 60_710_678.118_654_74)]
+    {
         let x = Tensor::full_of([1, 2], x, DType::F64).requires_grad_();
         let y = cosine_similarity(&x, &one, 1);
         near(&values(&y), &[cosine], "cosine");
@@ -221,7 +222,7 @@ fn the_adaptive_softmax_is_torchs() {
     for (k, (_, p)) in loss.named_parameters().into_iter().enumerate() {
         let n = p.shape().elements();
         let w = (0..n).map(|i| (i as f64 * 0.9 + k as f64).sin()).collect::<Vec<_>>();
-        p.set(&Tensor::from_vec(w, &p.shape())).unwrap();
+        p.set(&Tensor::from_vec(w, p.shape())).unwrap();
     }
     let x = Tensor::from_vec((0..12).map(|i| f64::from(i).sin()).collect::<Vec<_>>(), [3, 4]);
     let classes = Tensor::from([1i64, 4, 7]);

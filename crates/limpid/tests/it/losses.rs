@@ -86,3 +86,22 @@ fn gradients_reach_the_factors_of_classes() {
     let slope = gradients(&loss, &[&leaf]).unwrap()[0].as_ref().unwrap().to_vec::<f64>().unwrap();
     assert!((slope[0] - 2f64.ln()).abs() < 1e-12 && slope[1] == 0.0, "{slope:?}");
 }
+
+#[derive(Module)]
+struct One {
+    p: Parameter,
+}
+
+#[test]
+fn a_step_on_forbidden_values_changes_nothing() {
+    let one = One { p: Parameter::new(&Tensor::from([0.5f32, 0.25])) };
+    let (p, x) = (&one.p, Tensor::from([1.0f32, 5.0]));
+    let mut sgd = SGD::new(&one).lr(0.1).momentum(0.9);
+    let error = sgd.step(&binary_cross_entropy(&(p.tensor() * x), &Tensor::ones([2]))).unwrap_err();
+    assert!(error.what().contains("element [1] is 1.25"), "{error}");
+    assert_eq!(p.value().unwrap().to_vec::<f32>().unwrap(), [0.5, 0.25]);
+    // Its slopes are refused too, where nobody asks for the loss.
+    let leaf = p.tensor();
+    let loss = binary_cross_entropy(&(&leaf * 5.0), &Tensor::ones([2]));
+    assert!(gradients(&loss, &[&leaf]).and_then(|mut g| g.remove(0).expect("it is used").eval()).is_err());
+}

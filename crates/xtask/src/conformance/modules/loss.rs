@@ -35,6 +35,8 @@ pub const MODULES: &[(&str, Make)] = &[
         a.no_effect("device")?;
         two(typed(a, made, Bilinear::dtype)?, ["input1", "input2"], Bilinear::forward)
     }),
+    // Torch computes in the type of the input: its f32 gradients are up to 8.2e-5 from its own f64 ones, from which
+    // Limpid's, computed in f64, are 3e-8. Seven f32 cases miss by that.
     ("CTCLoss", |a, _| {
         let blank = a.or("blank", 0)?;
         let reduction = reduction(a, None, None)?;
