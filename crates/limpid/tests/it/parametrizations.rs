@@ -2,7 +2,8 @@
 
 use limpid::nn::utils::functional_call;
 use limpid::nn::utils::parametrizations::{
-    OrthogonalMap, SpectralNormOptions, orthogonal, spectral_norm, weight_norm, weight_norm_beside,
+    OrthogonalMap, SpectralNormOptions, orthogonal, spectral_norm, spectral_norm_beside, weight_norm,
+    weight_norm_beside,
 };
 use limpid::nn::utils::parametrize::{
     Parametrization, is_parametrized, register_parametrization, remove_parametrizations,
@@ -112,6 +113,23 @@ fn spectral_norm_follows_the_largest_singular_value_in_training_only() {
     }
     near(&m.weight.value().unwrap(), &[0.5064171167347465, 0.3320422294498865, 0.050902982220267644]);
     near(&m.buffers()[0].value().unwrap(), &[0.9674234075795706, 0.25316388065269546]);
+}
+
+/// U.spectral_norm(m); m.weight_u.copy_(normalize(data((2,), 1.3), dim=0)); m(data((2, 3)))
+#[test]
+fn the_older_spectral_norm_has_its_own_names_and_order() {
+    let m = linear(3, 2);
+    spectral_norm_beside(&m.weight, &SpectralNormOptions::new()).unwrap();
+    assert_eq!(names(&m), ["weight_orig", "bias", "weight_u", "weight_v"]);
+    let u = m.buffers().remove(0);
+    u.set(&data([2], 1.3).normalize(2.0, 0, 1e-12)).unwrap();
+    let y = [4.942848644078591, -0.09977045604486223, 0.9037102793551948, 2.728176902092524];
+    near(&m.forward(&data([2, 3], 0.7)), &y);
+    near(&u.value().unwrap(), &[0.8722505863194384, -0.4890592138641251]);
+    m.eval();
+    let before = doubles(&u.value().unwrap());
+    m.forward(&data([2, 3], 0.7)).eval().unwrap();
+    assert_eq!(doubles(&u.value().unwrap()), before);
 }
 
 /// U.parametrizations.orthogonal(m, orthogonal_map=map); base = eye; original += data(shape, 0.45) * 0.3 (its diagonal
@@ -315,7 +333,8 @@ fn a_parametrized_model_is_saved_loaded_frozen_and_trained() {
     (0..30).for_each(|_| drop(adam.step(&loss()).unwrap()));
     assert!(loss().item().unwrap() < first);
     assert!(b.load_state_dict(&a.state_dict(), true).unwrap().is_clean());
-    (a.eval(), b.eval());
+    a.eval();
+    b.eval();
     assert_eq!(a.forward(&x).to_bytes().unwrap(), b.forward(&x).to_bytes().unwrap());
     assert_eq!(b.freeze("0.**").unwrap(), 2);
     assert_eq!(b.named_parameters()[1].0, "0.parametrizations.weight.original");

@@ -118,7 +118,8 @@ fn in_evaluation(training: bool) -> Result<()> {
 /// use limpid::nn::utils::fuse_conv_bn_eval;
 /// use limpid::prelude::*;
 /// let (conv, bn) = (Conv2d::new(3, 4, 3), BatchNorm2d::new(4));
-/// (conv.eval(), bn.eval());
+/// conv.eval();
+/// bn.eval();
 /// let fused = fuse_conv_bn_eval(&conv, &bn)?;
 /// let x = Tensor::randn([2, 3, 5, 5]);
 /// let off = (fused.forward(&x) - bn.forward(&conv.forward(&x))).abs().amax(..);

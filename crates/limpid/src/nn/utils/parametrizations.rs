@@ -7,6 +7,7 @@ use limpid_core::{Error, Result, Tensor};
 
 use crate::Module;
 use crate::derived::Style;
+use crate::module::Visitor;
 use crate::nn::utils::parametrize::{Parametrization, put, register_parametrization};
 use crate::param::{Buffer, Parameter};
 use crate::site::Mode;
@@ -134,23 +135,44 @@ impl SpectralNormOptions {
 }
 
 /// w/σ with σ = uᵀ·W·v, the largest singular value of w as a matrix, by power iteration.
-#[derive(Debug, Module)]
-#[module(kind = name)]
+#[derive(Debug)]
 struct SpectralNorm {
-    #[module(rename = "_u")]
     u: Buffer,
-    #[module(rename = "_v")]
     v: Buffer,
     mode: Mode,
-    #[module(skip)]
     options: SpectralNormOptions,
-    #[module(skip)]
     dim: usize,
+    /// Torch's older one: other names, and v before u.
+    older: bool,
+}
+
+impl Module for SpectralNorm {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        let [u, v] = if self.older { ["u", "v"] } else { ["_u", "_v"] };
+        visitor.buffer(u, &self.u);
+        visitor.buffer(v, &self.v);
+        visitor.mode(&self.mode);
+    }
+    fn kind(&self) -> &'static str {
+        "_SpectralNorm"
+    }
 }
 
 impl SpectralNorm {
-    fn name(&self) -> &'static str {
-        "_SpectralNorm"
+    /// With random vectors.
+    fn new(parameter: &Parameter, options: &SpectralNormOptions, older: bool) -> Result<SpectralNorm> {
+        let shape = parameter.shape();
+        let Some(dim) = shape.axis(options.dim) else {
+            return Err(Error::new(format!("spectral_norm: axis {} of {parameter:?}", options.dim)));
+        };
+        if options.n_power_iterations == 0 {
+            return Err(Error::new("spectral_norm: 0 power iterations").help("n_power_iterations of 1 or more"));
+        }
+        let (rows, dtype) = (shape[dim], parameter.dtype());
+        let columns = shape.elements().checked_div(rows).unwrap_or(0);
+        let [u, v] = [rows, columns]
+            .map(|n| Buffer::new(&Tensor::zeros_of([n], dtype).randn_like().normalize(2.0, 0, options.eps)));
+        Ok(SpectralNorm { u, v, mode: Mode::new(), options: *options, dim, older })
     }
 
     /// The weight as a matrix with its outputs as rows.
@@ -163,9 +185,15 @@ impl SpectralNorm {
     #[track_caller]
     fn iterated(&self, matrix: &Tensor, times: usize) -> (Tensor, Tensor) {
         let (matrix, mut u, mut v) = (matrix.detach(), self.u.tensor(), self.v.tensor());
+        let unit = |x: Tensor| x.normalize(2.0, 0, self.options.eps);
         for _ in 0..times {
-            u = matrix.matmul(&v).normalize(2.0, 0, self.options.eps);
-            v = matrix.t().matmul(&u).normalize(2.0, 0, self.options.eps);
+            if self.older {
+                v = unit(matrix.t().matmul(&u));
+                u = unit(matrix.matmul(&v));
+            } else {
+                u = unit(matrix.matmul(&v));
+                v = unit(matrix.t().matmul(&u));
+            }
         }
         (u.detach(), v.detach())
     }
@@ -204,26 +232,23 @@ impl Parametrization for SpectralNorm {
 /// # Errors
 /// Where there is no such axis, no iteration, or the value can not be computed.
 pub fn spectral_norm(parameter: &Parameter, options: &SpectralNormOptions) -> Result<()> {
-    let shape = parameter.shape();
-    let Some(dim) = shape.axis(options.dim) else {
-        return Err(Error::new(format!("spectral_norm: axis {} of {parameter:?}", options.dim)));
-    };
-    if options.n_power_iterations == 0 {
-        return Err(Error::new("spectral_norm: 0 power iterations").help("n_power_iterations of 1 or more"));
-    }
-    let rows = shape[dim];
-    let columns = shape.elements().checked_div(rows).unwrap_or(0);
-    let drawn =
-        |n: usize| Buffer::new(&Tensor::zeros_of([n], parameter.dtype()).randn_like().normalize(2.0, 0, options.eps));
-    let (u, v) = (drawn(rows), drawn(columns));
-    let norm = SpectralNorm { u, v, mode: Mode::new(), options: *options, dim };
-    if shape.rank() > 1 {
+    let norm = SpectralNorm::new(parameter, options, false)?;
+    if parameter.shape().rank() > 1 {
         let (u, v) = norm.iterated(&norm.matrix(&parameter.value()?), 15);
         limpid_core::eval([&u, &v])?;
         norm.u.set(&u)?;
         norm.v.set(&v)?;
     }
     register_parametrization(parameter, norm)
+}
+
+/// [`spectral_norm`] as torch's older `nn.utils.spectral_norm` computes and names it: `weight_orig`, `weight_u`,
+/// `weight_v`. [`remove_parametrizations`](super::parametrize::remove_parametrizations) takes it off.
+///
+/// # Errors
+/// As [`spectral_norm`]; where the parameter has a parametrization.
+pub fn spectral_norm_beside(parameter: &Parameter, options: &SpectralNormOptions) -> Result<()> {
+    beside(parameter, &["orig"], Arc::new(SpectralNorm::new(parameter, options, true)?))
 }
 
 /// How [`orthogonal`] makes an orthogonal matrix of any.
