@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use limpid::StateDict;
+use limpid::{DType, StateDict, Tensor};
 use serde_json::Value as Json;
 
 use super::args::{Result, Tensors, line};
@@ -17,6 +17,17 @@ pub struct Case {
     pub json: Json,
     /// Inputs, state, expected outputs and gradients.
     pub tensors: Tensors,
+}
+
+impl Case {
+    /// The same case with f64 in the place of f32.
+    pub fn in_f64(&self) -> Case {
+        let wide = |t: &Tensor| if t.dtype() == DType::F32 { t.to_dtype(DType::F64) } else { t.clone() };
+        let text = self.json.to_string().replace("\"float32\"", "\"float64\"");
+        let json = serde_json::from_str(&text).expect("one word of it was exchanged");
+        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), wide(t))).collect();
+        Case { id: self.id.clone(), json, tensors }
+    }
 }
 
 /// The cases of one class.
