@@ -257,10 +257,12 @@ impl Axis {
         }
     }
 
+    /// As torch's forward pass. Its backward pass takes other places where a factor keeps or doubles the size without being
+    /// 1 or 2; the gradient here is that of the result.
     fn nearest(&self, exact: bool, round: fn(f64) -> f64) -> Vec<usize> {
         let (scale, shift) = (round(self.scale(false)), if exact { 0.5 } else { 0.0 });
         let place = |i: usize| round((i as f64 + shift) * scale).floor() as usize;
-        (0..self.to).map(|i| if self.from == self.to { i } else { place(i).min(self.from - 1) }).collect()
+        (0..self.to).map(|i| place(i).min(self.from - 1)).collect()
     }
 
     fn linear(&self, align: bool, round: fn(f64) -> f64) -> Taps {
@@ -351,7 +353,12 @@ impl Tensor {
             Err(error) => return Tensor::fail(error, &[self], self.shape().clone(), self.dtype()),
         };
         if options.mode == InterpolateMode::Area {
-            return self.mean_areas(&axes);
+            let (x, sizes) = (self.to_float(), axes.iter().map(|axis| Some(axis.to)).collect::<Vec<_>>());
+            return match axes.len() {
+                1 => x.adaptive_avg_pool1d(sizes),
+                2 => x.adaptive_avg_pool2d(sizes),
+                _ => x.adaptive_avg_pool3d(sizes),
+            };
         }
         let exact = options.mode == InterpolateMode::NearestExact;
         if exact || options.mode == InterpolateMode::Nearest {
@@ -366,6 +373,8 @@ impl Tensor {
         for (i, axis) in axes.iter().enumerate().rev() {
             let round = rounding(y.dtype());
             y = match options.mode {
+                // As torch: what keeps its size is not smoothed, whatever the factor.
+                _ if options.antialias && axis.from == axis.to => y,
                 mode if options.antialias => y.combined(i + 2, axis, &axis.smoothed(mode, align)),
                 InterpolateMode::Bicubic => y.tapped(i + 2, &axis.cubic(align, round)),
                 _ => y.tapped(i + 2, &axis.linear(align, round)),
@@ -411,22 +420,6 @@ impl Tensor {
     fn combined(&self, axis: usize, along: &Axis, weights: &[f64]) -> Tensor {
         let weights = Tensor::from_slice(weights, [along.from, along.to]).to_dtype(self.dtype());
         self.transpose(axis as isize, -1).matmul(&weights).transpose(axis as isize, -1)
-    }
-
-    /// The mean from ⌊i·from/to⌋ to below ⌈(i + 1)·from/to⌉ along each axis.
-    #[track_caller]
-    fn mean_areas(&self, axes: &[Axis]) -> Tensor {
-        let x = self.to_float();
-        let mut y = wide(&x);
-        for (i, axis) in axes.iter().enumerate().rev() {
-            let mut dense = vec![0.0; axis.from * axis.to];
-            for k in 0..axis.to {
-                let (low, high) = (k * axis.from / axis.to, ((k + 1) * axis.from).div_ceil(axis.to));
-                (low..high).for_each(|j| dense[j * axis.to + k] = 1.0 / (high - low) as f64);
-            }
-            y = y.combined(i + 2, axis, &dense);
-        }
-        y.to_dtype(x.dtype())
     }
 }
 
