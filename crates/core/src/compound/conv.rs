@@ -128,19 +128,20 @@ impl Compound for Conv {
         Saves::INPUTS
     }
 
-    /// Images and sequences without input dilation or cropping; everything else runs the body.
+    /// Up to three axes without input dilation or cropping; everything else runs the body.
     fn has_kernel(&self, inputs: &[Meta]) -> bool {
         let plain = |a: &ConvAxis| a.input_dilation == 1 && a.lo >= 0 && a.hi >= 0;
-        self.axes.len() <= 2 && self.axes.iter().all(plain) && inputs[0].0.elements() > 0
+        self.axes.len() <= 3 && self.axes.iter().all(plain) && inputs[0].0.elements() > 0
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
         let (x, w) = (&io.shapes[0], &io.shapes[1]);
-        // A sequence is an image of height 1.
-        let skip = 2 - self.axes.len();
-        let of =
-            |f: &dyn Fn(usize) -> usize, missing: usize| [0, 1].map(|i| if i < skip { missing } else { f(i - skip) });
-        let shape = conv::Conv2d {
+        // An image is a volume of depth 1, a sequence one of height 1 too.
+        let skip = 3 - self.axes.len();
+        let of = |f: &dyn Fn(usize) -> usize, missing: usize| {
+            [0, 1, 2].map(|i| if i < skip { missing } else { f(i - skip) })
+        };
+        let shape = conv::Conv3d {
             n: x[0],
             c_in: x[1],
             size: of(&|i| x[i + 2], 1),
@@ -148,12 +149,12 @@ impl Compound for Conv {
             kernel: of(&|i| w[i + 2], 1),
             groups: self.groups,
             stride: of(&|i| self.axes[i].stride, 1),
-            padding: [0, 1].map(|i| {
+            padding: [0, 1, 2].map(|i| {
                 if i < skip { [0, 0] } else { [self.axes[i - skip].lo as usize, self.axes[i - skip].hi as usize] }
             }),
             dilation: of(&|i| self.axes[i].dilation, 1),
         };
-        conv::conv2d(io.cpu, &shape, io.inputs[0], io.inputs[1], None, io.outputs[0].reborrow());
+        conv::conv3d(io.cpu, &shape, io.inputs[0], io.inputs[1], None, io.outputs[0].reborrow());
         Ok(())
     }
 }

@@ -518,6 +518,8 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("conv in groups", &[&[2, 2, 4, 3], &[4, 1, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &strided, 2)]));
     let transposed = [ConvAxis { input_dilation: 2, lo: 1, hi: 2, ..plain }];
     add("conv, transposed", &[&[1, 2, 3], &[2, 2, 3]], Box::new(move |x| vec![x[0].conv(&x[1], &transposed, 1)]));
+    let deep = [ConvAxis { stride: 2, lo: 1, hi: 1, ..plain }, plain, ConvAxis { hi: 1, ..plain }];
+    add("conv of volumes", &[&[1, 2, 3, 3, 2], &[2, 1, 2, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &deep, 2)]));
     let cut = [ConvAxis { lo: -1, hi: -1, ..plain }];
     add("conv, cut", &[&[1, 2, 6], &[1, 2, 2]], Box::new(move |x| vec![x[0].conv(&x[1], &cut, 1)]));
     let shapes: &[&[usize]] = &[&[2, 3, 2], &[2, 4, 2], &[2, 4, 3]];

@@ -1,4 +1,4 @@
-use limpid_kernels::conv::{Conv2d, conv2d};
+use limpid_kernels::conv::{Conv2d, Conv3d, conv2d, conv3d};
 
 use super::*;
 
@@ -79,6 +79,62 @@ fn convolutions_equal_plain_loops() {
                 // Sums of up to 400 products of deviation 0.3.
                 close(dtype, &take(dtype, &out), &expected, 6.0, &format!("{shape:?}"));
             }
+        }
+    }
+}
+
+#[test]
+fn convolutions_of_volumes_equal_plain_loops() {
+    let mut random = Random(73);
+    let plain = Conv3d {
+        n: 2,
+        c_in: 4,
+        size: [4, 5, 6],
+        c_out: 6,
+        kernel: [2, 3, 2],
+        groups: 1,
+        stride: [1; 3],
+        padding: [[0, 0]; 3],
+        dilation: [1; 3],
+    };
+    let shapes = [
+        plain,
+        Conv3d { padding: [[1, 2], [0, 1], [2, 0]], stride: [2, 1, 3], ..plain },
+        Conv3d { padding: [[3, 3], [2, 2], [1, 1]], dilation: [3, 2, 2], groups: 2, ..plain },
+        Conv3d { groups: 2, c_out: 2, padding: [[1, 1]; 3], stride: [1, 2, 2], ..plain },
+        Conv3d { kernel: [1; 3], ..plain },
+        Conv3d { c_in: 6, groups: 6, padding: [[1, 0], [1, 1], [0, 1]], ..plain },
+    ];
+    for shape in shapes {
+        let (taps, pixels) = (shape.kernel.iter().product::<usize>(), shape.size.iter().product::<usize>());
+        let (in_group, out_group) = (shape.c_in / shape.groups, shape.c_out / shape.groups);
+        for dtype in FLOATS {
+            let src = put(dtype, &random.normals(shape.n * shape.c_in * pixels, 1.0));
+            let weight = put(dtype, &random.normals(shape.c_out * in_group * taps, 0.3));
+            let (x, w) = (take(dtype, &src), take(dtype, &weight));
+            let mut expected = vec![];
+            let [od, oh, ow] = shape.out_size();
+            for at in coordinates(&[shape.n, shape.c_out, od, oh, ow]) {
+                let mut sum = 0.0;
+                for tap in coordinates(&[in_group, shape.kernel[0], shape.kernel[1], shape.kernel[2]]) {
+                    let place = |i: usize| {
+                        let forward = at[i + 2] * shape.stride[i] + tap[i + 1] * shape.dilation[i];
+                        forward.wrapping_sub(shape.padding[i][0])
+                    };
+                    let [d, h, w_in] = [place(0), place(1), place(2)];
+                    if d < shape.size[0] && h < shape.size[1] && w_in < shape.size[2] {
+                        let channel = at[0] * shape.c_in + at[1] / out_group * in_group + tap[0];
+                        let pixel = ((channel * shape.size[0] + d) * shape.size[1] + h) * shape.size[2] + w_in;
+                        let k = ((tap[0] * shape.kernel[0] + tap[1]) * shape.kernel[1] + tap[2]) * shape.kernel[2];
+                        sum += x[pixel] * w[at[1] * in_group * taps + k + tap[3]];
+                    }
+                }
+                expected.push(sum);
+            }
+            let out = same_on_all_threads(expected.len() * dtype.size(), |cpu, out| {
+                conv3d(cpu, &shape, view(dtype, &src), view(dtype, &weight), None, view_mut(dtype, out));
+            });
+            close(dtype, &take(dtype, &out), &expected, 6.0, &format!("{shape:?}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Max pooling over windows of random sizes, and sliding blocks.
 
-use limpid_core::{FoldOptions, FractionalMaxPoolOptions, Sizes, Tensor};
+use limpid_core::{DType, FoldOptions, FractionalMaxPoolOptions, Sizes, Tensor};
 
 use crate::Module;
 use crate::module::Forward;
@@ -63,6 +63,12 @@ impl<const N: usize> FractionalMaxPool<N> {
     /// `_random_samples`.
     pub fn random_samples(mut self, samples: &Tensor) -> FractionalMaxPool<N> {
         self.random_samples = Some(Buffer::new(samples));
+        self
+    }
+
+    /// The type of the samples (default: as they were given).
+    pub fn dtype(mut self, dtype: DType) -> FractionalMaxPool<N> {
+        self.random_samples = self.random_samples.map(|samples| Buffer::new(&samples.snapshot().to_dtype(dtype)));
         self
     }
 

@@ -112,7 +112,7 @@ fn max_unpool<const N: usize>(a: &mut Args<'_>, _: DType) -> Result<Built> {
     Ok(Built { module, forward: Box::new(forward) })
 }
 
-fn fractional<const N: usize>(a: &mut Args<'_>, _: DType) -> Result<Built> {
+fn fractional<const N: usize>(a: &mut Args<'_>, dtype: DType) -> Result<Built> {
     let mut made = FractionalMaxPool::<N>::new(a.required::<Sizes>("kernel_size")?);
     if let Some(sizes) = a.option::<Sizes>("output_size")? {
         made = made.output_size(sizes);
@@ -125,5 +125,5 @@ fn fractional<const N: usize>(a: &mut Args<'_>, _: DType) -> Result<Built> {
         Some(samples) => made = made.random_samples(&samples),
         None => a.draws(Law::Any),
     }
-    indexed(made, indices, FractionalMaxPool::forward_with_indices)
+    indexed(made.dtype(dtype), indices, FractionalMaxPool::forward_with_indices)
 }
