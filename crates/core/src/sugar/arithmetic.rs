@@ -11,10 +11,15 @@ impl Tensor {
     /// alpha·other, where both sides can be multiplied.
     #[track_caller]
     fn times_alpha(&self, name: &str, other: Value, alpha: Value) -> Result<Value, Tensor> {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
-            Err(Tensor::fail(Error::new(format!("{name}: {what}")), &[self], self.shape().clone(), self.dtype()))
+            Err(Tensor::fail_at(at, Error::new(format!("{name}: {what}")), &[self], self.shape().clone(), self.dtype()))
         };
         let Value::Number(alpha) = alpha else { return fail("alpha is a tensor, not a number".to_owned()) };
+        let bools = [&self.into(), &other].iter().all(|v| matches!(v, Value::Tensor(t) if t.dtype() == DType::Bool));
+        if bools {
+            return fail("alpha for bools".to_owned());
+        }
         let whole = !self.dtype().is_float()
             && match &other {
                 Value::Tensor(t) => !t.dtype().is_float(),
@@ -192,8 +197,15 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn isclose(&self, other: &Tensor, rtol: f64, atol: f64, equal_nan: bool) -> Tensor {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
-            Tensor::fail(Error::new(format!("isclose: {what}")), &[self, other], self.shape().clone(), DType::Bool)
+            Tensor::fail_at(
+                at,
+                Error::new(format!("isclose: {what}")),
+                &[self, other],
+                self.shape().clone(),
+                DType::Bool,
+            )
         };
         if self.dtype() != other.dtype() {
             return fail(format!("types {} and {}", self.dtype(), other.dtype()));

@@ -27,8 +27,9 @@ impl Tensor {
     /// Two different axes of a tensor of `rank` axes, or the failed tensor.
     #[track_caller]
     fn plane(&self, name: &str, rank: &Shape, dim1: isize, dim2: isize) -> Result<[usize; 2], Tensor> {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
-            Tensor::fail(Error::new(format!("{name}: {what}")), &[self], self.shape().clone(), self.dtype())
+            Tensor::fail_at(at, Error::new(format!("{name}: {what}")), &[self], self.shape().clone(), self.dtype())
         };
         match (rank.axis(dim1), rank.axis(dim2)) {
             (Some(a), Some(b)) if a != b => Ok([a, b]),

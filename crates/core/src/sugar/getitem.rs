@@ -181,7 +181,8 @@ impl Tensor {
     #[track_caller]
     fn basic(&self, name: &str, items: Vec<Index>) -> Result<(Tensor, Vec<(usize, Tensor)>), Tensor> {
         let fail = |what: String| Error::new(format!("{name}: {what}"));
-        let failed = |error: Error| Err(Tensor::fail(error, &[self], self.shape().clone(), self.dtype()));
+        let at = std::panic::Location::caller();
+        let failed = |error: Error| Err(Tensor::fail_at(at, error, &[self], self.shape().clone(), self.dtype()));
         let consumed = |item: &Index| match item {
             Index::At(_) | Index::Slice(..) => 1,
             Index::Places(t) if !is_mask(t) => 1,

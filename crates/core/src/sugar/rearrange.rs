@@ -173,7 +173,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn meshgrid(tensors: &[&Tensor], indexing: &str) -> Vec<Tensor> {
-        let fail = |what: String| vec![Tensor::fail(Error::new(what), tensors, Shape::scalar(), DType::F32)];
+        let at = std::panic::Location::caller();
+        let fail = |what: String| vec![Tensor::fail_at(at, Error::new(what), tensors, Shape::scalar(), DType::F32)];
         if !matches!(indexing, "ij" | "xy") {
             return fail(format!("meshgrid: indexing {indexing:?} is neither \"ij\" nor \"xy\""));
         }

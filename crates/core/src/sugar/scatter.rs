@@ -39,9 +39,10 @@ impl Tensor {
     /// takes them, or the failed tensor.
     #[track_caller]
     fn slices(&self, name: &str, dim: isize, index: &Tensor, source: &Tensor) -> Result<(Tensor, Tensor), Tensor> {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
             let error = Error::new(format!("{name}: {what}"));
-            Err(Tensor::fail(error, &[self, index, source], self.shape().clone(), self.dtype()))
+            Err(Tensor::fail_at(at, error, &[self, index, source], self.shape().clone(), self.dtype()))
         };
         let Some(axis) = self.axis(dim) else { return Err(self.bad_axis(name, dim)) };
         if index.rank() > 1 || !is_index(index.dtype()) {
@@ -101,9 +102,10 @@ impl Tensor {
     #[track_caller]
     pub fn index_fill(&self, dim: isize, index: &Tensor, value: impl Into<Value>) -> Tensor {
         let Some(axis) = self.axis(dim) else { return self.bad_axis("index_fill", dim) };
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
             let error = Error::new(format!("index_fill: {what}"));
-            Tensor::fail(error, &[self, index], self.shape().clone(), self.dtype())
+            Tensor::fail_at(at, error, &[self, index], self.shape().clone(), self.dtype())
         };
         let value = value.into();
         if let Value::Tensor(t) = &value
@@ -255,9 +257,10 @@ impl Tensor {
     /// At the read: shapes that do not broadcast, fewer elements in `source` than places where the mask holds.
     #[track_caller]
     pub fn masked_scatter(&self, mask: &Tensor, source: &Tensor) -> Tensor {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
             let error = Error::new(format!("masked_scatter: {what}"));
-            Tensor::fail(error, &[self, mask, source], self.shape().clone(), self.dtype())
+            Tensor::fail_at(at, error, &[self, mask, source], self.shape().clone(), self.dtype())
         };
         let Some(shape) = self.shape().broadcast(mask.shape()) else {
             return fail(format!("mask {} and {} do not broadcast", mask.shape(), self.shape()));

@@ -66,9 +66,10 @@ impl Tensor {
             Value::Tensor(t) => t,
             Value::Number(n) => source::scalar(crate::sugar::shape::as_type(n, self.dtype()), self.dtype()),
         };
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
             let error = Error::new(format!("{name}: {what}"));
-            Tensor::fail(error, &[self, &values], values.shape().clone(), DType::I64)
+            Tensor::fail_at(at, error, &[self, &values], values.shape().clone(), DType::I64)
         };
         let batched = self.rank() == values.rank()
             && self.rank() > 0
@@ -214,7 +215,8 @@ impl Tensor {
     /// The order of the slices along `axis` by their elements; NaN counts as the largest. Evaluates self.
     #[track_caller]
     fn lexicographic(&self, axis: usize) -> Result<Tensor, Tensor> {
-        let fail = |error: Error| Tensor::fail(error, &[self], self.shape().clone(), self.dtype());
+        let at = std::panic::Location::caller();
+        let fail = |error: Error| Tensor::fail_at(at, error, &[self], self.shape().clone(), self.dtype());
         if self.node.symbolic() && self.error().is_none() {
             return Err(fail(
                 Error::new("unique: the size of the result depends on values").help("doing it outside of the region"),

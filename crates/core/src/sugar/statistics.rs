@@ -413,8 +413,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn histc(&self, bins: usize, min: f64, max: f64) -> Tensor {
+        let at = std::panic::Location::caller();
         let fail = |what: String| {
-            Tensor::fail(Error::new(format!("histc: {what}")), &[self], Shape::from([bins]), self.dtype())
+            Tensor::fail_at(at, Error::new(format!("histc: {what}")), &[self], Shape::from([bins]), self.dtype())
         };
         if !self.dtype().is_float() {
             return fail(format!("of {}, not of floats", self.dtype()));
@@ -446,7 +447,8 @@ impl Tensor {
     /// The slices along `dim` whose p-norm is above `maxnorm` scaled down to it. Torch's `renorm`.
     #[track_caller]
     pub fn renorm(&self, p: f64, dim: isize, maxnorm: f64) -> Tensor {
-        let fail = |what: String| Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype());
+        let at = std::panic::Location::caller();
+        let fail = |what: String| Tensor::fail_at(at, Error::new(what), &[self], self.shape().clone(), self.dtype());
         let Some(axis) = self.shape().axis(dim) else { return self.bad_axis("renorm", dim) };
         if !self.dtype().is_float() || self.rank() < 2 {
             return fail(format!("renorm: {} {} is no matrix of floats", self.dtype(), self.shape()));
@@ -477,16 +479,18 @@ impl Rows {
             let rank = &q * q.constant_like(n - 1.0);
             rank.constant_like(n - 1.0).where_(&nans.gt(0.0), &rank)
         };
-        let at = |place: &Tensor| index::gather(&sorted, axis, &place.to_dtype(DType::I64));
-        match interpolation {
-            "lower" => at(&rank.floor()),
-            "higher" => at(&rank.ceil()),
-            "nearest" => at(&rank.round()),
-            _ => {
-                let (below, above) = (rank.floor(), rank.ceil());
-                let weight = if interpolation == "midpoint" { rank.constant_like(0.5) } else { &rank - &below };
-                at(&below).lerp(&at(&above), weight.to_dtype(sorted.dtype()))
-            }
+        let (below, above) = match interpolation {
+            "lower" => (rank.floor(), rank.floor()),
+            "higher" => (rank.ceil(), rank.ceil()),
+            "nearest" => (rank.round(), rank.round()),
+            _ => (rank.floor(), rank.ceil()),
+        };
+        let low = index::gather(&sorted, axis, &below.to_dtype(DType::I64));
+        if !matches!(interpolation, "linear" | "midpoint") {
+            return low;
         }
+        let high = index::gather(&sorted, axis, &above.to_dtype(DType::I64));
+        let weight = if interpolation == "midpoint" { rank.constant_like(0.5) } else { &rank - &below };
+        low.lerp(&high, weight.to_dtype(sorted.dtype()))
     }
 }

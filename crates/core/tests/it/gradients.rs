@@ -156,6 +156,45 @@ const ONE: &[(&str, bool, One)] = &[
     ("prelu", false, |x| vec![x.prelu(&x.sum(0)), x.prelu(&x.sum(..))]),
     ("floor ceil trunc round", false, |x| vec![x.floor() * x, x.ceil() * x, x.trunc() * x, x.round() * x]),
     ("clamp", false, |x| vec![x.clamp(-0.77, 1.21)]),
+    ("acos asin atanh", false, |x| {
+        let y = x * 0.45;
+        vec![y.acos(), y.asin(), y.atanh()]
+    }),
+    ("atan asinh sinh cosh", false, |x| vec![x.atan(), x.asinh(), x.sinh(), x.cosh()]),
+    ("acosh", true, |x| vec![(x + 1.0).acosh()]),
+    ("lgamma digamma polygamma", false, |x| vec![x.lgamma(), x.digamma() * 0.01, x.polygamma(1) * 1e-4]),
+    ("polygamma mvlgamma", true, |x| vec![x.polygamma(2) * 1e-2, (x + 1.0).mvlgamma(2)]),
+    ("erfc erfcx erfinv", false, |x| vec![x.erfc(), x.erfcx(), (x * 0.4).erfinv()]),
+    ("ndtr log_ndtr ndtri", false, |x| vec![x.ndtr(), x.log_ndtr(), (x * 0.2 + 0.5).ndtri()]),
+    ("Bessel functions", false, |x| vec![x.i0(), x.i0e(), x.i1(), x.i1e()]),
+    ("entr logit sinc", true, |x| vec![x.entr(), (x * 0.3).logit(None), x.sinc(), (x * 0.3).logit(Some(0.1))]),
+    ("diagonal diag_embed", false, |x| {
+        vec![x.diagonal(1, 0, 1).square(), x.diag_embed(-1, 0, 2).sin(), x.trace().square()]
+    }),
+    ("index", false, |x| {
+        vec![x.index((.., 1)).square(), x.index(([0, 3, 0], [1, 1, 2])).square(), x.index(x.gt(0.3)).exp()]
+    }),
+    ("index_put", false, |x| {
+        vec![
+            x.index_put(([0, 1], [2, 2]), x.select(0, 3).narrow(0, 0, 2).exp(), false).square(),
+            x.index_put(([1, 1], [2, 2]), x.select(0, 3).narrow(0, 0, 2).exp(), true).square(),
+        ]
+    }),
+    ("repeat_interleave rot90", false, |x| {
+        vec![x.repeat_interleave(2, Some(1)).square(), x.rot90(1, [0, 1]).square() * x.t()]
+    }),
+    ("median mode kthvalue", false, |x| {
+        vec![x.median(0).0.square(), x.kthvalue(2, 1).0.square(), x.median_all().square(), x.mode(1).0]
+    }),
+    ("quantile", false, |x| vec![x.quantile(0.3, 0, "linear").square(), x.nanquantile(0.7, .., "midpoint").square()]),
+    ("logcumsumexp", false, |x| vec![x.logcumsumexp(0), x.logcumsumexp(1)]),
+    ("trapezoid diff", false, |x| {
+        vec![x.trapezoid(0.7, 0).square(), x.trapezoid(x.exp(), 1), x.diff(2, 0, None, None).square()]
+    }),
+    ("renorm", false, |x| vec![x.renorm(2.0, 0, 1.1)]),
+    ("einsum", false, |x| {
+        vec![Tensor::einsum("ij,kj->ik", &[x, &x.sin()]), Tensor::einsum("ij,ij,j->", &[x, x, &x.select(0, 1)])]
+    }),
     ("cast", false, |x| vec![x.to_dtype(DType::F64) * x.to_dtype(DType::I64)]),
     ("pow 3", false, |x| vec![x.pow(3)]),
     ("pow of a number", true, |x| vec![x.pow(1.7), x.pow(x)]),
@@ -245,9 +284,47 @@ const TWO: &[(&str, bool, Two)] = &[
     ("scatter_add", false, |a, b| {
         vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), &b.unsqueeze(0).repeat(&[2, 1])).square()]
     }),
+    ("atan2 hypot", true, |a, b| vec![b.atan2(a), a.hypot(b).square()]),
+    ("logaddexp", false, |a, b| vec![a.logaddexp(b), a.logaddexp2(b)]),
+    ("xlogy", true, |a, b| vec![a.xlogy(b.exp()), a.xlog1py(b.square())]),
+    ("lerp addcdiv addcmul", true, |a, b| {
+        vec![b.expand_to(a.shape()).lerp(a, 0.3).square(), b.lerp(b, b), b.addcdiv(b, a, 0.5), a.addcmul(b, a, 2.0)]
+    }),
+    ("fmax fmin copysign", false, |a, b| vec![a.fmax(b).square(), a.fmin(b).exp(), a.copysign(b)]),
+    ("addmm addmv addr", false, |a, b| {
+        vec![
+            b.addmm(a, &a.t().matmul(a), 0.5, 2.0).square(),
+            a.select(1, 0).addmv(a, b, 2.0, 0.5),
+            a.addr(&a.select(1, 1), b, 0.3, 0.7).square(),
+        ]
+    }),
+    ("kron outer inner cross", false, |a, b| {
+        vec![a.kron(b).square(), b.outer(b).square(), a.inner(b).square(), a.cross(&b.expand_to(a.shape()), 1)]
+    }),
+    ("index_add index_copy index_fill", false, |a, b| {
+        let (rows, place) = (b.unsqueeze(0), Tensor::from([2i64]));
+        vec![
+            a.index_add(0, &place, &rows, 0.5).square(),
+            a.index_copy(0, &place, &rows).square(),
+            a.index_fill(0, &place, b.sum(..)).square(),
+        ]
+    }),
+    ("masked_scatter slice_scatter", false, |a, b| {
+        vec![
+            a.masked_scatter(&a.gt(1.0), &Tensor::cat(&[b, b, b, b], 0)).square(),
+            a.slice_scatter(&b.unsqueeze(0), 0, Some(1), Some(3), 2).square(),
+            a.diagonal_scatter(b, 0, 0, 1).square(),
+        ]
+    }),
+    ("scatter_reduce without self", true, |a, b| {
+        let (index, source) = (Tensor::from([[2i64, 2, 1], [2, 0, 1]]), b.unsqueeze(0).repeat(&[2, 1]) * 1.5);
+        ["sum", "prod", "mean", "amax", "amin"]
+            .map(|f| a.scatter_reduce(0, &index, &source, f, false).square())
+            .to_vec()
+    }),
     ("scatter_reduce", true, |a, b| {
         let (index, source) = (Tensor::from([[2i64, 2, 1], [2, 0, 1]]), b.unsqueeze(0).repeat(&[2, 1]) * 1.5);
-        ["sum", "prod", "amax", "amin"].map(|f| a.scatter_reduce(0, &index, &source, f, true).square()).to_vec()
+        ["sum", "prod", "mean", "amax", "amin"].map(|f| a.scatter_reduce(0, &index, &source, f, true).square()).to_vec()
     }),
     ("attention of broadcast batches", false, |a, b| {
         let (q, kv) = (a.reshape([2, 1, 2, 3]), Tensor::stack(&[b, &b.square()], 0));
@@ -354,6 +431,11 @@ fn small_sizes() {
                 "mean var",
                 "std norm",
                 "layer_norm",
+                "index",
+                "index_put",
+                "median mode kthvalue",
+                "quantile",
+                "einsum",
             ];
             let extremum = shape[0] == 0 && ["amax amin", "max min", "logsumexp", "select"].contains(name);
             if needs_rows.contains(name) || extremum {
@@ -386,6 +468,40 @@ fn kinks_and_ties() -> Result<()> {
         ("amax", |x| vec![x.amax(0)], &[3.0, 1.0, 3.0], &[0.5, 0.0, 0.5]),
         ("max", |x| vec![x.max(0).0], &[3.0, 1.0, 3.0], &[1.0, 0.0, 0.0]),
         ("clamp", |x| vec![x.clamp(0, 1)], &[0.0, 1.0, 2.0], &[1.0, 1.0, 0.0]),
+        ("fmax", |x| vec![x.fmax(Tensor::from([1.0, f64::NAN]))], &[1.0, 2.0], &[0.5, 1.0]),
+        ("maximum of NaN", |x| vec![x.maximum(x.constant_like(1.0))], &[f64::NAN, 0.0], &[1.0, 0.0]),
+        ("copysign", |x| vec![x.copysign(-1.0)], &[0.0, 2.0, -2.0], &[0.0, -1.0, 1.0]),
+        ("sinc", |x| vec![x.sinc()], &[0.0, 1.0], &[0.0, -1.0]),
+        ("i1", |x| vec![x.i1(), x.i1e()], &[0.0], &[0.5]),
+        ("xlogy", |x| vec![x.xlogy(0.0)], &[0.0], &[0.0]),
+        ("atan2", |x| vec![x.atan2(0.0)], &[0.0, 1.0], &[0.0, 0.0]),
+        ("logit with eps", |x| vec![x.logit(Some(0.5))], &[0.25, 0.5, 0.75], &[0.0, 4.0, 0.0]),
+        (
+            "median_all of ties",
+            |x| vec![x.median_all()],
+            &[2.0, 1.0, 2.0, 2.0],
+            &[1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0],
+        ),
+        ("nanmean", |x| vec![x.nanmean(..)], &[1.0, f64::NAN], &[1.0, 0.0]),
+        ("aminmax of ties", |x| vec![x.aminmax(..).1], &[3.0, 3.0, 1.0], &[0.5, 0.5, 0.0]),
+        (
+            "index_fill of one place twice",
+            |x| vec![Tensor::zeros_of([2], DType::F64).index_fill(0, &Tensor::from([1i64, 1]), x.sum(..))],
+            &[1.0],
+            &[1.0],
+        ),
+        (
+            "scatter_reduce prod of a zero",
+            |x| vec![Tensor::from([2.0f64]).scatter_reduce(0, &Tensor::from([0i64, 0, 0]), x, "prod", true)],
+            &[0.0, 3.0, 5.0],
+            &[30.0, 0.0, 0.0],
+        ),
+        (
+            "scatter_reduce prod of two zeros",
+            |x| vec![Tensor::from([2.0f64]).scatter_reduce(0, &Tensor::from([0i64, 0, 0]), x, "prod", true)],
+            &[0.0, 0.0, 5.0],
+            &[0.0, 0.0, 0.0],
+        ),
         ("prod with zeros", |x| vec![x.prod(0)], &[0.0, 2.0, 3.0], &[6.0, 0.0, 0.0]),
         ("prod with two zeros", |x| vec![x.prod(0)], &[0.0, 0.0, 3.0], &[0.0, 0.0, 0.0]),
         ("cumprod with a zero", |x| vec![x.cumprod(0)], &[2.0, 0.0, 3.0], &[1.0, 8.0, 0.0]),

@@ -51,6 +51,54 @@ struct Maker {
     dtype: DType,
 }
 
+/// Where a function is asked, of a value from −2 to 2.
+#[derive(Clone, Copy)]
+enum At {
+    Near,
+    /// From −¾ to ¾.
+    Inner,
+    /// From ⅛ to ⅞.
+    Half,
+    Positive,
+    Above,
+}
+
+/// Functions without a kernel: the function, where, how large it and its slope are there.
+type Special = (fn(&Tensor) -> Tensor, At, f64, f64);
+
+const SPECIAL: &[Special] = &[
+    (Tensor::acos, At::Inner, 3.2, 1.6),
+    (Tensor::acosh, At::Above, 2.0, 1.4),
+    (Tensor::asin, At::Inner, 1.0, 1.6),
+    (Tensor::asinh, At::Near, 1.5, 1.0),
+    (Tensor::atan, At::Near, 1.2, 1.0),
+    (Tensor::atanh, At::Inner, 1.0, 2.3),
+    (Tensor::cosh, At::Near, 3.8, 3.7),
+    (Tensor::digamma, At::Positive, 1.5, 3.0),
+    (Tensor::entr, At::Positive, 3.0, 2.1),
+    (Tensor::erfc, At::Near, 2.0, 1.2),
+    (Tensor::erfcx, At::Near, 110.0, 440.0),
+    (Tensor::erfinv, At::Inner, 1.0, 2.0),
+    (Tensor::i0, At::Near, 2.3, 1.6),
+    (Tensor::i0e, At::Near, 1.0, 1.0),
+    (Tensor::i1, At::Near, 1.6, 1.6),
+    (Tensor::i1e, At::Near, 0.3, 0.5),
+    (Tensor::lgamma, At::Positive, 1.0, 1.5),
+    (Tensor::log_ndtr, At::Near, 4.0, 2.4),
+    (|x| x.logit(None), At::Half, 2.0, 9.2),
+    (Tensor::ndtr, At::Near, 1.0, 0.4),
+    (Tensor::ndtri, At::Half, 1.2, 5.0),
+    (|x| x.polygamma(2), At::Positive, 6.0, 24.0),
+    (Tensor::sinc, At::Near, 1.0, 1.4),
+    (Tensor::sinh, At::Near, 3.7, 3.8),
+    (|x| x.atan2(x.cos()), At::Near, 3.2, 2.0),
+    (|x| x.hypot(x * 0.5), At::Positive, 3.2, 1.2),
+    (|x| x.logaddexp(x * 0.5), At::Near, 2.4, 1.0),
+    (|x| x.logaddexp2(x * -0.5), At::Near, 2.4, 1.0),
+    (|x| x.xlogy(x), At::Positive, 3.0, 2.1),
+    (|x| x.xlog1py(x), At::Positive, 4.0, 2.4),
+];
+
 /// The relative error of one operation.
 fn eps(dtype: DType) -> f64 {
     match dtype {
@@ -243,7 +291,8 @@ impl Maker {
         let x = self.float();
         let t = x.t.clone();
         let near = if x.mag > 2.0 { t.tanh() } else { t.clone() };
-        match self.dice.below(28) {
+        match self.dice.below(34) {
+            28..=33 => self.special(&x, &near),
             0 => self.derive(near.exp(), 8.0, &[&x], 8.0, 4.0, false),
             1 => self.derive(near.expm1(), 8.0, &[&x], 8.0, 4.0, false),
             2 => self.derive((t.abs() + 0.5).log(), 4.0, &[&x], 2.0, 6.0, false),
@@ -330,6 +379,18 @@ impl Maker {
                 self.push(Value { t: x.t.view_dtype(to), mag: 1e300, err: 0.0, exact: true, last: true })
             }
         };
+    }
+
+    fn special(&mut self, x: &Value, near: &Tensor) -> Value {
+        let (f, at, mag, slope) = *self.dice.pick(SPECIAL);
+        let arg = match at {
+            At::Near => near.clone(),
+            At::Inner => near.tanh() * 0.75,
+            At::Half => near.tanh() * 0.375 + 0.5,
+            At::Positive => near.abs() + 0.75,
+            At::Above => near.abs() + 1.25,
+        };
+        self.derive(f(&arg), mag, &[x], slope, 8.0, false)
     }
 
     fn binary(&mut self) {

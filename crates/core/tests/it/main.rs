@@ -12,5 +12,6 @@ mod operations;
 mod random_graphs;
 mod recurrent;
 mod regions;
+mod special;
 mod support;
 mod threads;

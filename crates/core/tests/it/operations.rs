@@ -41,6 +41,17 @@ const UNARY: &[(&str, f64, Unary, &[DType])] = &[
     ("erf", 1.0, |x| vec![x.erf()], NONE),
     ("erfc", 1.0, |x| vec![x.erfc()], NONE),
     ("sigmoid", 1.0, |x| vec![x.sigmoid()], NONE),
+    ("frac sgn signbit", 1.0, |x| vec![x.frac(), x.sgn(), x.signbit()], BOOL),
+    ("nan_to_num", 1.0, |x| vec![x.nan_to_num(2.0, None, Some(-3.0))], NONE),
+    (
+        "median_all",
+        1.0,
+        |x| if x.numel() > 0 { vec![x.flatten(0).median_all(), x.nanmedian_all()] } else { vec![] },
+        NONE,
+    ),
+    ("diag", 1.0, |x| vec![x.flatten(0).narrow(0, 0, x.numel().min(9)).diag(-1)], NONE),
+    ("repeat_interleave tile", 1.0, |x| vec![x.repeat_interleave(2, None), x.tile(&[2, 1])], NONE),
+    ("atleast", 1.0, |x| vec![x.atleast_1d(), x.atleast_2d(), x.atleast_3d()], NONE),
     ("log_sigmoid", 1.0, |x| vec![x.log_sigmoid()], NONE),
     ("softplus", 1.0, |x| vec![x.softplus()], NONE),
     ("gelu", 1.0, |x| vec![x.gelu()], NONE),
@@ -92,6 +103,35 @@ const UNARY: &[(&str, f64, Unary, &[DType])] = &[
     ("index_along", 1.0, |x| (0..x.rank()).map(|d| x.index_along(d as isize) + x).collect(), NONE),
 ];
 
+/// Functions with a long body, of which a few elements are enough.
+const SPECIAL: &[(&str, f64, Unary, &[DType])] = &[
+    ("acos asin atan", 1.0, |x| vec![x.acos(), x.asin(), x.atan()], NONE),
+    ("acosh asinh atanh", 1.0, |x| vec![x.acosh(), x.asinh(), x.atanh()], NONE),
+    ("cosh sinh sinc", 1.0, |x| vec![x.cosh(), x.sinh(), x.sinc()], NONE),
+    ("gamma functions", 4.0, |x| vec![x.lgamma(), x.digamma(), x.polygamma(1), x.polygamma(3)], NONE),
+    ("mvlgamma", 8.0, |x| vec![(x.to_float().abs() + 2.0).mvlgamma(3)], NONE),
+    ("normal distribution", 1.0, |x| vec![x.ndtr(), x.log_ndtr(), x.ndtri(), x.erfinv(), x.erfcx()], NONE),
+    ("Bessel functions", 1.0, |x| vec![x.i0(), x.i0e(), x.i1(), x.i1e()], NONE),
+    ("entr logit", 1.0, |x| vec![x.entr(), x.logit(None), x.logit(Some(0.125))], NONE),
+    (
+        "pairs",
+        4.0,
+        |x| {
+            let y = x.flip(0);
+            vec![
+                x.atan2(&y),
+                x.hypot(&y),
+                x.copysign(&y),
+                x.logaddexp(&y),
+                x.logaddexp2(&y),
+                x.xlogy(&y),
+                x.xlog1py(&y),
+            ]
+        },
+        NONE,
+    ),
+];
+
 /// Functions of two tensors of one type that broadcast.
 const BINARY: &[(&str, f64, Binary, &[DType])] = &[
     ("add", 1.0, |a, b| vec![a + b], NONE),
@@ -107,6 +147,10 @@ const BINARY: &[(&str, f64, Binary, &[DType])] = &[
     ("bits", 1.0, |a, b| vec![a & b, a | b, a ^ b], &FLOATS),
     ("shifts", 1.0, |a, b| vec![a << b, a >> b, a << 3, a.bitwise_right_shift(70)], FIXED),
     ("pow", 4.0, |a, b| vec![a.abs().pow(b)], NONE),
+    ("fmax fmin heaviside", 1.0, |a, b| vec![a.fmax(b), a.fmin(b), a.heaviside(b)], NONE),
+    ("isclose", 1.0, |a, b| vec![a.isclose(b, 0.25, 0.5, true)], NONE),
+    ("add_with rsub", 4.0, |a, b| vec![a.add_with(b, 2), a.sub_with(b, 3), a.rsub(b, 2)], BOOL),
+    ("isin", 1.0, |a, b| vec![a.isin(b, false), a.isin(b, true)], NONE),
 ];
 
 /// Functions whose second argument must not be 0.
@@ -151,6 +195,23 @@ const ALONG: &[(&str, f64, Along, &[DType])] = &[
     ("chunk", 1.0, |x, d| x.chunk(3, d), NONE),
     ("transpose", 1.0, |x, d| vec![x.transpose(d, 0), x.transpose(d, 0).flatten(0)], NONE),
     ("index_along", 1.0, |x, d| vec![x.index_along(d), x.index_along(d) * x], NONE),
+    ("diff", 1.0, |x, d| vec![x.diff(1, d, None, None), x.diff(2, d, Some(x), None)], NONE),
+    ("trapezoid", 4.0, |x, d| vec![x.trapezoid(0.5, d), x.cumulative_trapezoid(2, d)], NONE),
+    ("logcumsumexp", 4.0, |x, d| vec![x.logcumsumexp(d)], NONE),
+    ("nansum count_nonzero", 1.0, |x, d| vec![x.nansum(d), x.nanmean(d), x.count_nonzero(d)], NONE),
+    ("std_mean", 2.0, |x, d| vec![x.std_mean(d, 1.0).0, x.var_mean_keepdim(d, 0.0).1], NONE),
+    ("movedim", 1.0, |x, d| vec![x.movedim(&[d], &[0]), x.movedim(&[0], &[d])], NONE),
+    ("slice_scatter", 1.0, |x, d| vec![x.slice_scatter(&x.slice(d, None, None, -2), d, None, None, -2)], NONE),
+    (
+        "searchsorted",
+        1.0,
+        |x, d| {
+            let y = x.transpose(d, -1);
+            let s = y.sort(-1, false).0;
+            vec![s.searchsorted(&y, false, None), s.searchsorted(&y, true, None)]
+        },
+        NONE,
+    ),
 ];
 
 /// Functions along one axis that has at least one element.
@@ -174,6 +235,52 @@ const FILLED: &[(&str, f64, Along, &[DType])] = &[
         NONE,
     ),
     ("scatter_add", 24.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
+    (
+        "index_fill index_copy",
+        1.0,
+        |x, d| {
+            vec![
+                x.index_fill(d, &Tensor::from([0i64, 0]), 1),
+                x.index_copy(d, &Tensor::from([0i64]), &x.narrow(d, x.size(d) - 1, 1)),
+            ]
+        },
+        NONE,
+    ),
+    ("index_add", 4.0, |x, d| vec![x.index_add(d, &Tensor::from([0i64]), &x.narrow(d, x.size(d) - 1, 1), 2.0)], BOOL),
+    (
+        "median kthvalue",
+        1.0,
+        |x, d| [x.median(d), x.nanmedian(d), x.kthvalue_keepdim(1, d)].map(|(v, i)| [v, i]).concat(),
+        NONE,
+    ),
+    ("mode", 1.0, |x, d| [x.mode(d), x.mode_keepdim(d)].map(|(v, i)| [v, i]).concat(), NONE),
+    (
+        "aminmax",
+        1.0,
+        |x, d| {
+            let (a, b) = x.aminmax(d);
+            vec![a, b]
+        },
+        NONE,
+    ),
+    (
+        "quantile",
+        2.0,
+        |x, d| vec![x.to_float().quantile(0.375, d, "linear"), x.to_float().nanquantile(0.5, d, "higher")],
+        NONE,
+    ),
+    ("take_along_dim", 1.0, |x, d| vec![x.take_along_dim(&x.argmax_keepdim(d), Some(d))], NONE),
+    (
+        "index",
+        1.0,
+        |x, d| {
+            vec![
+                x.movedim(&[d], &[0]).index((-1, limpid_core::Index::Ellipsis, limpid_core::Index::NewAxis)),
+                x.movedim(&[d], &[0]).index([0, -1]),
+            ]
+        },
+        NONE,
+    ),
 ];
 
 const SHAPES: &[&[usize]] = &[&[], &[0], &[1], &[7], &[16], &[3, 0, 2], &[5, 1, 3], &[2, 3, 4, 5], &[33, 65], &[4099]];
@@ -235,6 +342,22 @@ fn unary_functions() {
     report(count, &failures);
 }
 
+#[test]
+fn special_functions() {
+    let mut dice = Dice::new(seed() + 40);
+    let (mut count, mut failures) = (0, Vec::new());
+    for (name, slack, f, refuses) in SPECIAL {
+        for dtype in TYPES {
+            for shape in [&[][..], &[0], &[17], &[3, 2]] {
+                let x = random(&mut dice, &Shape::from(shape), dtype);
+                check(&format!("{name} {dtype} {shape:?}"), dtype, refuses, *slack, &f(&x), &mut failures);
+                count += 1;
+            }
+        }
+    }
+    report(count, &failures);
+}
+
 /// Infinities, NaN, zeros of both signs, and the ends of the range.
 #[test]
 fn unary_functions_at_special_values() {
@@ -258,7 +381,7 @@ fn unary_functions_at_special_values() {
     ];
     let numbers = special.map(Number::Float);
     let (mut count, mut failures) = (0, Vec::new());
-    for (name, slack, f, refuses) in UNARY.iter().filter(|row| row.0 != "casts" && row.0 != "one_hot") {
+    for (name, slack, f, refuses) in UNARY.iter().chain(SPECIAL).filter(|row| row.0 != "casts" && row.0 != "one_hot") {
         for dtype in FLOATS {
             let x = leaf(&numbers, &Shape::from([16]), dtype);
             check(&format!("{name} {dtype}"), dtype, refuses, *slack, &f(&x), &mut failures);

@@ -8,6 +8,7 @@ mod embedding;
 mod linear;
 mod loss;
 mod norm;
+mod operations;
 mod optim;
 mod pool;
 mod recurrent;
@@ -40,6 +41,7 @@ const FAMILIES: &[(&str, &[Wrong])] = &[
     ("linear.rs", linear::WRONG),
     ("loss.rs", loss::WRONG),
     ("norm.rs", norm::WRONG),
+    ("operations.rs", operations::WRONG),
     ("optim.rs", optim::WRONG),
     ("pool.rs", pool::WRONG),
     ("recurrent.rs", recurrent::WRONG),
