@@ -221,11 +221,23 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
         };
         let next = count.tensor() + 1;
         count.assign(&next);
-        match self.momentum {
+        match self.momentum.filter(|_| !CUMULATIVE.get()) {
             Some(momentum) => momentum.into(),
             None => next.to_dtype(DType::F64).reciprocal().into(),
         }
     }
+}
+
+thread_local! {
+    static CUMULATIVE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `f` with the running statistics of batch norms as means over all batches, whatever their momentum.
+pub(crate) fn cumulative<T>(f: impl FnOnce() -> T) -> T {
+    let before = CUMULATIVE.replace(true);
+    let result = f();
+    CUMULATIVE.set(before);
+    result
 }
 
 impl<const D: usize, const PER_SAMPLE: bool> Forward for ChannelNorm<D, PER_SAMPLE> {

@@ -36,6 +36,7 @@ pub use activation::{
 pub use attention::{
     MultiHeadAttentionForward, MultiheadAttention, MultiheadAttentionOptions, multi_head_attention_forward,
 };
+pub(crate) use batch_norm::cumulative;
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, ChannelNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
 };

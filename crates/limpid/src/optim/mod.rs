@@ -23,6 +23,7 @@ mod rprop;
 mod schedule;
 mod sgd;
 mod sparse_adam;
+mod swa;
 
 pub use adadelta::Adadelta;
 pub use adafactor::Adafactor;
@@ -46,3 +47,4 @@ pub use schedule::{
 };
 pub use sgd::SGD;
 pub use sparse_adam::SparseAdam;
+pub use swa::{AveragedModel, AvgFn, get_ema_avg_fn, get_swa_avg_fn, update_bn};

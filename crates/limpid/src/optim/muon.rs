@@ -73,10 +73,17 @@ fn orthogonal(g: &Tensor, [a, b, c]: [f64; 3], steps: usize, eps: f64) -> Tensor
     let mut x = half(&x / half(x.norm(..)).clamp_min(eps));
     for _ in 0..steps {
         let gram = half(x.matmul(&x.t()));
-        let update = half(&gram * b + gram.matmul(&gram) * c);
-        x = half(&x * a + update.matmul(&x));
+        let update = half(added(b, &gram, &(gram.matmul(&gram) * c)));
+        x = half(added(a, &x, &update.matmul(&x)));
     }
     if tall { x.t() } else { x }
+}
+
+/// factor·x + product in f32, rounded once, as torch's `addmm` of halves computes it: a bf16 that it rounds the other
+/// way is far from it.
+fn added(factor: f64, x: &Tensor, product: &Tensor) -> Tensor {
+    let wide = x.to_dtype(DType::F64) * f64::from(factor as f32) + product.to_dtype(DType::F64);
+    wide.to_dtype(DType::F32)
 }
 
 /// start + (end − start)·weight.

@@ -212,3 +212,58 @@ fn weights_are_annealed_to_a_constant_rate() -> limpid::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn averages_of_weights_are_those_of_torch() -> limpid::Result<()> {
+    use limpid::optim::{AveragedModel, get_ema_avg_fn, get_swa_avg_fn};
+    let build = || {
+        Sequential::new()
+            .add(Linear::new(2, 1).bias(false).dtype(DType::F64))
+            .add(BatchNorm1d::new(1).dtype(DType::F64))
+    };
+    // From torch 2.15: weights, running mean and count of batches after three updates.
+    let cases = [
+        (false, false, [1.0, 0.33333333333333326], 1.0, 2.0),
+        (false, true, [1.0, 0.33333333333333326], 0.5, 0.0),
+        (true, false, [0.2899999999999999, 1.51], 1.0, 2.0),
+        (true, true, [0.2899999999999999, 1.51], 0.14499999999999996, 0.0),
+    ];
+    for (ema, use_buffers, weight, mean, batches) in cases {
+        let model = build();
+        let average = if ema { get_ema_avg_fn(0.9) } else { get_swa_avg_fn() };
+        let averaged = AveragedModel::new(build()).avg_fn(average).use_buffers(use_buffers);
+        for k in 0..3 {
+            let k = f64::from(k);
+            let mut state = model.state_dict();
+            state.insert("0.weight", Tensor::from([[k, 2.0 - k * k]]));
+            state.insert("1.running_mean", Tensor::from([0.5 * k]));
+            state.insert("1.num_batches_tracked", Tensor::from(k as i64));
+            model.load_state_dict(&state, true)?;
+            averaged.update_parameters(&model)?;
+        }
+        let state = averaged.state_dict();
+        let names: Vec<&str> = state.names().collect();
+        assert_eq!(names[..2], ["n_averaged", "module.0.weight"]);
+        let get = |name: &str| state.get(name).expect("it is there").to_dtype(DType::F64).flatten(0).to_vec::<f64>();
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(close(&get("module.0.weight")?, &weight), "{ema} {use_buffers}: {:?}", get("module.0.weight")?);
+        assert!(close(&get("module.1.running_mean")?, &[mean]), "{ema} {use_buffers}");
+        assert_eq!(get("module.1.num_batches_tracked")?, [batches]);
+        assert_eq!(get("n_averaged")?, [3.0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn statistics_of_batches_are_computed_anew() -> limpid::Result<()> {
+    let norm = BatchNorm1d::new(1).dtype(DType::F64);
+    norm.eval();
+    let batches = [Tensor::from([[1.0f64], [3.0]]), Tensor::from([[4.0f64], [6.0], [5.0]])];
+    limpid::optim::update_bn(batches, &norm)?;
+    let read = |b: &Option<limpid::Buffer>| b.as_ref().expect("it tracks").value().and_then(|t| t.item());
+    // The means of (2, 5) and of the unbiased variances (2, 1), as torch 2.15.
+    assert_eq!((read(&norm.running_mean)?, read(&norm.running_var)?), (3.5, 1.5));
+    assert_eq!(read(&norm.num_batches_tracked)?, 2.0);
+    assert!(!norm.is_training());
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! Optimizers and schedules.
 
 use limpid::Result;
-use limpid::optim::Schedule;
+use limpid::optim::{AveragedModel, Schedule, get_ema_avg_fn};
 use limpid::prelude::*;
 
 use super::{Wrong, wrong};
@@ -165,6 +165,34 @@ pub const WRONG: &[Wrong] = &[
         "ReduceLROnPlateau: a mode that there is not",
         || plateau(ReduceLROnPlateau::new().mode("least")),
         &["ReduceLROnPlateau: there is no mode \"least\""],
+    ),
+    wrong(
+        "AveragedModel: its own parameters",
+        || {
+            let model = Linear::new(2, 1);
+            AveragedModel::new(model.clone()).update_parameters(&model)?;
+            Ok(Tensor::zeros([]))
+        },
+        &["AveragedModel: weight is the model's own", "a second model"],
+    ),
+    wrong(
+        "AveragedModel: another model",
+        || {
+            AveragedModel::new(Linear::new(2, 1)).update_parameters(&Linear::new(3, 1))?;
+            Ok(Tensor::zeros([]))
+        },
+        &["AveragedModel: weight is [1, 2], in the model [1, 3]"],
+    ),
+    wrong(
+        "AveragedModel: a decay above 1",
+        || {
+            let (model, other) = (Linear::new(2, 1), Linear::new(2, 1));
+            let ema = AveragedModel::new(other).avg_fn(get_ema_avg_fn(1.5));
+            ema.update_parameters(&model)?;
+            ema.update_parameters(&model)?;
+            Ok(Tensor::zeros([]))
+        },
+        &["get_ema_avg_fn: the decay is 1.5"],
     ),
     wrong(
         "a state of another shape",
