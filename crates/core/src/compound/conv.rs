@@ -131,7 +131,11 @@ impl Compound for Conv {
     /// Up to three axes without input dilation or cropping; everything else runs the body.
     fn has_kernel(&self, inputs: &[Meta]) -> bool {
         let plain = |a: &ConvAxis| a.input_dilation == 1 && a.lo >= 0 && a.hi >= 0;
-        self.axes.len() <= 3 && self.axes.iter().all(plain) && inputs[0].0.elements() > 0
+        let w = &inputs[1].0;
+        // Where each group makes one channel the kernel adds up tap by tap: windows as large as those of a gradient by
+        // the weights are better sums, and faster, as products.
+        let long = self.axes.len() == 3 && w[0] == self.groups && w[1..].iter().product::<usize>() > 512;
+        self.axes.len() <= 3 && self.axes.iter().all(plain) && inputs[0].0.elements() > 0 && !long
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
