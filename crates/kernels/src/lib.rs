@@ -11,6 +11,7 @@
 
 mod arithmetic;
 pub mod attention;
+pub mod batch_norm;
 mod buffer;
 pub mod check;
 pub mod conv;

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use limpid_kernels::DType;
+use limpid_kernels::batch_norm::{Batch, Statistics, batch_norm, batch_norm_grad};
 use smallvec::{SmallVec, smallvec};
 
 use crate::cell::Cell;
 use crate::compound::norm::statistic_type;
 use crate::compound::softmax::wide;
-use crate::compound::{Compound, call_many, result};
-use crate::error::Error;
+use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::error::{Error, Result};
 use crate::op::movement::reshape;
 use crate::op::{Backward, Grads, Saves};
 use crate::region::Meta;
@@ -89,6 +90,30 @@ impl Compound for BatchNorm {
     fn saves(&self) -> Saves {
         Saves::ALL
     }
+
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        by_channel(&inputs[0].0)
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let batch = batch_of(&io.shapes[0]);
+        let mut rest = io.inputs[1..].iter().copied();
+        let weight = self.weight.then(|| rest.next()).flatten();
+        let bias = self.bias.then(|| rest.next()).flatten();
+        let [out, mean, rstd, variance] = &mut io.outputs[..] else { unreachable!("four results") };
+        let to = Statistics { mean: mean.reborrow(), rstd: rstd.reborrow(), variance: variance.reborrow() };
+        batch_norm(io.cpu, batch, self.eps, io.inputs[0], weight, bias, out.reborrow(), to);
+        Ok(())
+    }
+}
+
+/// Whether the kernel is faster: it goes through a channel row by row, which should not be short.
+fn by_channel(shape: &Shape) -> bool {
+    shape[2] >= 4 && shape[0] > 0
+}
+
+fn batch_of(shape: &Shape) -> Batch {
+    Batch { n: shape[0], channels: shape[1], places: shape[2] }
 }
 
 /// The gradients of [`BatchNorm`] by x, weight and bias, from x, mean, rstd, g and the weight.
@@ -122,6 +147,20 @@ impl Compound for BatchNormGrad {
         let scale = if self.weight { rstd * &inputs[4] } else { rstd.clone() };
         let dx = scale * (&g - g.mean_keepdim([0, 2]) - &normal * products.mean_keepdim([0, 2]));
         vec![dx.to_dtype(inputs[0].dtype()), products.sum_keepdim([0, 2]), g.sum_keepdim([0, 2])]
+    }
+
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        by_channel(&inputs[0].0)
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let batch = batch_of(&io.shapes[0]);
+        let weight = self.weight.then(|| io.inputs[4]);
+        let saved = [io.inputs[1], io.inputs[2]];
+        let [dx, dw, db] = &mut io.outputs[..] else { unreachable!("three results") };
+        let sums = [dw.reborrow(), db.reborrow()];
+        batch_norm_grad(io.cpu, batch, io.inputs[0], weight, saved, io.inputs[3], dx.reborrow(), sums);
+        Ok(())
     }
 }
 

@@ -562,7 +562,7 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     let affine = |x: &[Tensor]| NormOptions::new().weight(&x[1]).bias(&x[2]);
     add(
         "batch_norm",
-        &[&[3, 2, 2], &[2], &[2]],
+        &[&[2, 2, 5], &[2], &[2]],
         Box::new(move |x| {
             vec![x[0].batch_norm(true, &affine(x)), x[0].batch_norm(true, &NormOptions::new().weight(&x[1]))]
         }),

@@ -10,7 +10,7 @@ use limpid_core::{Isa, eval, set_isa, set_threads, testing};
 use crate::graphs::{Graph, build};
 use crate::support::{bytes, floats, machine, seed, tolerance};
 
-const GRAPHS: u64 = 4000;
+const GRAPHS: u64 = 4500;
 
 /// Everything that a graph can hold by its operations' names. Left out are `copy`, which only the compiler
 /// puts in, and `shl`, `scatter_mul`, `scatter_max` and `scatter_min`, which no method records yet.

@@ -1,6 +1,7 @@
 //! The kernels that work along an axis, against plain loops.
 
 mod attention;
+mod batch_norm;
 mod conv;
 mod ctc;
 mod fold;
