@@ -82,7 +82,9 @@ impl EmbeddingOptions {
             return Err(error.help("one of the two"));
         }
         match self.max_norm {
-            Some(norm) if !(norm >= 0.0) => Err(Error::new(format!("{name}: max_norm is {norm}")).help("at least 0")),
+            Some(norm) if norm.is_nan() || norm < 0.0 => {
+                Err(Error::new(format!("{name}: max_norm is {norm}")).help("at least 0"))
+            }
             _ => Ok(()),
         }
     }

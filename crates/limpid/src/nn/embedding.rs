@@ -102,7 +102,7 @@ impl Table {
 
     /// An unusable limit, for the lookup to say.
     fn bad_limit(&self) -> Option<f64> {
-        self.max_norm.filter(|norm| !(*norm >= 0.0))
+        self.max_norm.filter(|norm| norm.is_nan() || *norm < 0.0)
     }
 
     /// What torch prints of the options of both.

@@ -58,7 +58,7 @@ impl Rule for Factors {
         spec(
             "eps",
             &[f64::NAN, 1e-3],
-            Range::new("none or at least 0, and at least 0", |x| !(x[0] < 0.0) && x[1] >= 0.0),
+            Range::new("none or at least 0, and at least 0", |x| (x[0].is_nan() || x[0] >= 0.0) && x[1] >= 0.0),
         ),
         spec("d", &[1.0], Range::new("at least 1", |x| x[0] >= 1.0)),
         spec("weight_decay", &[0.0], Range::NOT_NEGATIVE),

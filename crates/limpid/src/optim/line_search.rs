@@ -32,8 +32,7 @@ fn cubic(a: &Point, b: &Point, bounds: Option<(f64, f64)>) -> f64 {
     let (low, high) = bounds.unwrap_or(if a.t <= b.t { (a.t, b.t) } else { (b.t, a.t) });
     let d1 = a.slope + b.slope - 3.0 * (a.loss - b.loss) / (a.t - b.t);
     let square = d1 * d1 - a.slope * b.slope;
-    // Not `square < 0`: where it is no number, halfway too.
-    if !(square >= 0.0) {
+    if square.is_nan() || square < 0.0 {
         return (low + high) / 2.0;
     }
     let d2 = square.sqrt();
@@ -103,7 +102,7 @@ impl Search<'_> {
 
     fn zoom(&mut self, a: Point, b: Point, evals: &mut usize, steps: &mut usize) -> Result<Point> {
         let mut ends = [a, b];
-        let lower = |ends: &[Point; 2]| usize::from(!(ends[0].loss <= ends[1].loss));
+        let lower = |ends: &[Point; 2]| if ends[0].loss <= ends[1].loss { 0 } else { 1 };
         let mut low = lower(&ends);
         let mut little_progress = false;
         while *steps < self.max_steps {
