@@ -131,17 +131,13 @@ pub const WRONG: &[Wrong] = &[
         },
         &["scale_grad_by_freq with maxima"],
     ),
-    wrong(
-        "Adam: a sparse gradient",
-        || step(|e| Adam::new(e), true),
-        &["Adam", "weight is of rows only", "SparseAdam"],
-    ),
+    wrong("Adam: a sparse gradient", || step(Adam::new, true), &["Adam", "weight is of rows only", "SparseAdam"]),
     wrong(
         "SGD: a sparse gradient with momentum",
         || step(|e| SGD::new(e).momentum(0.9), true),
         &["SGD", "of rows only", "without momentum"],
     ),
-    wrong("SparseAdam: a dense gradient", || step(|e| SparseAdam::new(e), false), &["SparseAdam", "dense", "Adam"]),
+    wrong("SparseAdam: a dense gradient", || step(SparseAdam::new, false), &["SparseAdam", "dense", "Adam"]),
     wrong(
         "SparseAdam: a rate of 0",
         || step(|e| SparseAdam::new(e).lr(0.0), true),
