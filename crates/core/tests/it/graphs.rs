@@ -292,7 +292,7 @@ impl Maker {
         let t = x.t.clone();
         let near = if x.mag > 2.0 { t.tanh() } else { t.clone() };
         match self.dice.below(34) {
-            28..=33 => self.special(&x, &near),
+            28..=30 => self.special(&x, &near),
             0 => self.derive(near.exp(), 8.0, &[&x], 8.0, 4.0, false),
             1 => self.derive(near.expm1(), 8.0, &[&x], 8.0, 4.0, false),
             2 => self.derive((t.abs() + 0.5).log(), 4.0, &[&x], 2.0, 6.0, false),
@@ -308,7 +308,7 @@ impl Maker {
             12 => self.derive(t.relu(), x.mag, &[&x], 1.0, 0.0, true),
             13 => self.derive(-&t, x.mag, &[&x], 1.0, 0.0, true),
             14 => self.derive(t.abs(), x.mag, &[&x], 1.0, 0.0, true),
-            15 | 24 | 25 => {
+            15 | 24 | 25 | 32 | 33 => {
                 let x = self.take(self.dtype, |v| v.exact);
                 let f = *self.dice.pick(&[
                     Tensor::floor as fn(&Tensor) -> Tensor,
