@@ -280,9 +280,9 @@ const TWO: &[(&str, bool, Two)] = &[
     ("layer_norm", false, |a, b| {
         vec![a.layer_norm([3], Some(b), None, 1e-3), a.layer_norm([3], Some(b), Some(&b.square()), 1e-3)]
     }),
-    ("scatter", false, |a, b| vec![a.scatter(0, &Tensor::from([[2i64, 0, 1]]), &b.unsqueeze(0)).square()]),
+    ("scatter", false, |a, b| vec![a.scatter(0, &Tensor::from([[2i64, 0, 1]]), b.unsqueeze(0)).square()]),
     ("scatter_add", false, |a, b| {
-        vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), &b.unsqueeze(0).repeat(&[2, 1])).square()]
+        vec![a.scatter_add(0, &Tensor::from([[2i64, 2, 1], [2, 0, 1]]), b.unsqueeze(0).repeat(&[2, 1])).square()]
     }),
     ("atan2 hypot", true, |a, b| vec![b.atan2(a), a.hypot(b).square()]),
     ("logaddexp", false, |a, b| vec![a.logaddexp(b), a.logaddexp2(b)]),

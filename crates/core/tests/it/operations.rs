@@ -231,7 +231,7 @@ const FILLED: &[(&str, f64, Along, &[DType])] = &[
     (
         "scatter_reduce",
         24.0,
-        |x, d| ["amax", "amin"].map(|f| x.scatter_reduce(d, &(x.index_along(d) % 3), &x.flip(d), f, true)).to_vec(),
+        |x, d| ["amax", "amin"].map(|f| x.scatter_reduce(d, &(x.index_along(d) % 3), x.flip(d), f, true)).to_vec(),
         NONE,
     ),
     ("scatter_add", 24.0, |x, d| vec![x.scatter_add(d, &(x.index_along(d) % 3), x)], NONE),
@@ -755,7 +755,7 @@ fn edges_of_shapes() -> limpid_core::Result<()> {
         ("gather of a scalar, axis -1, twice", x.gather(-1, &pair), &[2], &[3.0, 3.0]),
         ("gather by a scalar", row.gather(0, &Tensor::from(-1i64)), &[], &[2.0]),
         ("gather of nothing", row.gather(0, &nowhere), &[2, 0], &[]),
-        ("scatter into a scalar", x.scatter(-1, &zero, &Tensor::from(4.0f64)), &[], &[4.0]),
+        ("scatter into a scalar", x.scatter(-1, &zero, Tensor::from(4.0f64)), &[], &[4.0]),
         ("scatter_add into a scalar", x.scatter_add(0, &pair, &row), &[], &[6.0]),
         ("scatter_add of nothing", row.scatter_add(0, &nowhere, &matrix), &[2], &[1.0, 2.0]),
         ("index_select of a scalar", x.index_select(0, &Tensor::from([0i64])), &[], &[3.0]),

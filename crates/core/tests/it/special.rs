@@ -1,5 +1,8 @@
 //! Special functions against numbers of 40 digits (mpmath 1.3), at the places where their formulas change.
 
+// Digits of constants stand as they were computed.
+#![allow(clippy::approx_constant)]
+
 use limpid_core::{DType, Tensor};
 
 type One = fn(&Tensor) -> Tensor;

@@ -26,7 +26,7 @@ fn large() -> Result<Vec<Tensor>> {
     let q = make(&[8, 70, 16], DType::F32);
     let attended = q.scaled_dot_product_attention(&q, &q, &AttentionOptions::new().is_causal(true));
     let wide = make(&[90_000], DType::F64);
-    let counts = Tensor::zeros([7]).scatter_add(0, &Tensor::randint(0, 7, [50_000]), &Tensor::rand([50_000]));
+    let counts = Tensor::zeros([7]).scatter_add(0, &Tensor::randint(0, 7, [50_000]), Tensor::rand([50_000]));
     let norm = x.layer_norm([700], None, None, 1e-5);
     let loss = hidden.square().mean(..)
         + rows.sin().sum(..)

@@ -97,7 +97,7 @@ pub const WRONG: &[Wrong] = &[
     wrong("index: places that do not broadcast", || Ok(matrix().index(([0, 1], [0, 1, 2]))), &["[2], [3]"]),
     wrong(
         "index_put: values that do not stretch",
-        || Ok(matrix().index_put([0, 1], &vector().narrow(0, 0, 2), false)),
+        || Ok(matrix().index_put([0, 1], vector().narrow(0, 0, 2), false)),
         &["[2]", "[2, 3]"],
     ),
     wrong("index_select: as it was written", || Ok(matrix().index_select(0, &Tensor::from([-9i64]))), &["index -9"]),
@@ -143,8 +143,8 @@ pub const WRONG: &[Wrong] = &[
     wrong("median: of no element", || Ok(Tensor::zeros([2, 0]).median(1).0), &["median", "[2, 0]"]),
     wrong("histc: from high to low", || Ok(vector().histc(3, 2.0, 1.0)), &["3 bins from 2 to 1"]),
     wrong("renorm: a vector", || Ok(vector().renorm(2.0, 0, 1.0)), &["renorm", "[3]"]),
-    wrong("searchsorted: another type", || Ok(vector().searchsorted(&whole(), false, None)), &["i64", "f32"]),
-    wrong("searchsorted: other rows", || Ok(matrix().searchsorted(&vector(), false, None)), &["[3]", "[2, 3]"]),
+    wrong("searchsorted: another type", || Ok(vector().searchsorted(whole(), false, None)), &["i64", "f32"]),
+    wrong("searchsorted: other rows", || Ok(matrix().searchsorted(vector(), false, None)), &["[3]", "[2, 3]"]),
     wrong("bucketize: boundaries of two axes", || Ok(vector().bucketize(&matrix(), false)), &["no vector"]),
     wrong("unique: no such axis", || Ok(matrix().unique_with(Some(2)).values), &["unique", "axis 2"]),
     wrong(
@@ -154,7 +154,7 @@ pub const WRONG: &[Wrong] = &[
     ),
     wrong("atan2: sizes that do not broadcast", || Ok(vector().atan2(Tensor::zeros([2]))), &["atan2", "[3] and [2]"]),
     wrong("lerp: of integers", || Ok(whole().lerp(&whole(), 0.5)), &["lerp", "i64"]),
-    wrong("add_with: a fraction of integers", || Ok(whole().add_with(&whole(), 0.5)), &["alpha 0.5"]),
+    wrong("add_with: a fraction of integers", || Ok(whole().add_with(whole(), 0.5)), &["alpha 0.5"]),
     wrong("addcdiv: of integers", || Ok(whole().addcdiv(&whole(), &whole(), 1)), &["addcdiv", "i64"]),
     wrong("isclose: a tolerance below 0", || Ok(vector().isclose(&vector(), -1.0, 0.0, false)), &["-1"]),
     wrong("combinations: of a matrix", || Ok(matrix().combinations(2, false)), &["combinations"]),
