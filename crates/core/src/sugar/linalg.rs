@@ -118,9 +118,8 @@ impl Tensor {
         let [packed, order, _] = lu::factor(&a.flat);
         let (m, n) = (packed.size(1), packed.size(2));
         let k = m.min(n);
-        let rows = Tensor::arange(0, m as i64, 1);
-        let p = rows.unsqueeze(-1).eq(order.unsqueeze(1)).to_dtype(DType::F64);
-        let ones = rows.unsqueeze(-1).eq(Tensor::arange(0, k as i64, 1)).to_dtype(DType::F64);
+        let p = Tensor::arange(0, m as i64, 1).unsqueeze(-1).eq(order.unsqueeze(1)).to_dtype(DType::F64);
+        let ones = Tensor::eye(m).narrow(1, 0, k).to_dtype(DType::F64);
         let l = packed.narrow(2, 0, k).tril(-1) + ones;
         [p, l, packed.narrow(1, 0, k).triu(0)].map(|t| a.back(&t))
     }
@@ -231,9 +230,7 @@ impl Tensor {
         if let Err(error) = Matrices::of("linalg.inv", self, true) {
             return self.no_matrix(error);
         }
-        let places = Tensor::arange(0, self.size(-1) as i64, 1);
-        let unit = places.eq(places.unsqueeze(-1)).to_dtype(self.dtype());
-        self.solved("linalg.inv", &unit.expand_to(self.shape()))
+        self.solved("linalg.inv", &Tensor::eye(self.size(-1)).to_dtype(self.dtype()).expand_to(self.shape()))
     }
 
     /// The determinant. Torch's `linalg.det`.

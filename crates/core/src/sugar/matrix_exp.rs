@@ -2,7 +2,6 @@
 
 use limpid_kernels::DType;
 
-use crate::error::Error;
 use crate::op::structure::loop_times;
 use crate::tensor::Tensor;
 
@@ -52,41 +51,5 @@ impl Tensor {
         let y = power.into_iter().next().unwrap_or_else(|| x.clone());
         let beyond = steps.ge(SQUARINGS as f64);
         y.constant_like(f64::NAN).where_(&beyond, &y).to_dtype(self.dtype())
-    }
-
-    /// The inverse of each matrix of `[…, n, n]` whose leading parts can all be inverted (triangular ones, and those
-    /// whose symmetric part is positive definite): by elimination without exchanging rows.
-    ///
-    /// Two of Newton's steps X·(2 − A·X) behind it sharpen the result, and give its gradients up to the third.
-    #[doc(hidden)]
-    #[track_caller]
-    pub fn inverse_without_pivots(&self) -> Tensor {
-        let (shape, rank) = (self.shape(), self.rank());
-        if rank < 2 || shape[rank - 1] != shape[rank - 2] || self.numel() == 0 {
-            let what = Error::new(format!("inverse: shape {shape}, not of square matrices"));
-            return if self.numel() == 0 {
-                self.clone()
-            } else {
-                Tensor::fail(what, &[self], shape.clone(), self.dtype())
-            };
-        }
-        let n = shape[rank - 1];
-        let eye = Tensor::eye(n).to_dtype(self.dtype());
-        let one = eye.expand_to(shape);
-        let start = Tensor::cat(&[&self.detach(), &one], -1);
-        let (reduced, _) = crate::op::structure::loop_over(&[start], &[eye.unsqueeze(1)], |carry, step| {
-            let (system, unit) = (&carry[0], &step[0]);
-            let column = system.narrow(-1, 0, n).matmul(&unit.t());
-            let row = unit.matmul(system) / unit.matmul(&column);
-            (vec![system - (column - unit.t()).matmul(&row)], vec![])
-        });
-        let mut inverse = match reduced.first() {
-            Some(system) => system.narrow(-1, n, n).detach(),
-            None => return self.clone(),
-        };
-        for _ in 0..2 {
-            inverse = inverse.matmul(&(&one * 2.0 - self.matmul(&inverse)));
-        }
-        inverse
     }
 }

@@ -590,8 +590,6 @@ fn compounds(dice: &mut Dice) -> Vec<Whole> {
     add("local_response_norm", &[&[2, 4, 2]], Box::new(|x| vec![x[0].local_response_norm(3, 0.5, 0.75, 1.0)]));
     add("normalize", &[&[2, 4]], Box::new(|x| vec![x[0].normalize(2.0, 1, 1e-12), x[0].normalize(3.0, 0, 1e-12)]));
     add("matrix_exp", &[&[2, 3, 3]], Box::new(|x| vec![(&x[0] * 2.0).matrix_exp(), x[0].matrix_exp()]));
-    let lower = |x: &Tensor| x.tril(-1) + Tensor::eye(3).to_dtype(x.dtype()) * 2.0;
-    add("inverse", &[&[2, 3, 3]], Box::new(move |x| vec![lower(&x[0]).inverse_without_pivots()]));
     add("layer_norm, plain", &[&[2, 3, 2]], Box::new(|x| vec![x[0].layer_norm([3, 2], None, None, 1e-3)]));
     add("cross_entropy", &[&[4, 3]], Box::new(|x| vec![x[0].cross_entropy_rows(&Tensor::from([2i64, 0, 7, 1]), 7)]));
     add(

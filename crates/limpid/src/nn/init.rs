@@ -3,6 +3,7 @@
 
 mod structured;
 
+pub(crate) use structured::orthonormal;
 pub use structured::{dirac_, eye_, orthogonal_, sparse_, trunc_normal_};
 
 use limpid_core::{DType, Error, Result, Shape, Tensor};

@@ -50,7 +50,7 @@ impl Compound for Qr {
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let [b, m, n] = inputs[0].dims();
         let (rows, q) = (places(m), self.columns(m, n));
-        let unit = rows.eq(rows.unsqueeze(-1)).to_dtype(DType::F64).expand_to(&Shape::from([b, m, m]));
+        let unit = Tensor::eye(m).to_dtype(DType::F64).expand_to(&Shape::from([b, m, m]));
         let (last, _) = loop_over(&[unit, inputs[0].clone()], &[places(m.min(n))], |carry, step| {
             let (whole, r, k) = (&carry[0], &carry[1], &step[0]);
             let found = column(r, k);

@@ -37,8 +37,7 @@ impl Compound for Svd {
     /// Pairs of columns are turned until all are orthogonal: their lengths are the singular values.
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
         let [b, _, n] = inputs[0].dims();
-        let columns = places(n);
-        let unit = columns.eq(columns.unsqueeze(-1)).to_dtype(DType::F64).expand_to(&Shape::from([b, n, n]));
+        let unit = Tensor::eye(n).to_dtype(DType::F64).expand_to(&Shape::from([b, n, n]));
         let [p, q] = pairs(n);
         let (last, _) = loop_over(&[inputs[0].clone(), unit], &[p, q], |carry, step| {
             let [x, y] = [0, 1].map(|i| column(&carry[0], &step[i]));

@@ -4,7 +4,6 @@
 use limpid_core::{DType, Error, Result, Shape, Tensor, eval, rng_state, set_rng_state};
 
 use super::uniform;
-use crate::nn::utils::qr;
 use crate::param::Parameter;
 
 /// The distribution of the normal, Φ(x).
@@ -78,8 +77,7 @@ pub fn eye_(p: &Parameter) -> Result<()> {
         return Err(Error::new(format!("eye_: a parameter of shape {shape}, not a matrix")));
     }
     let (rows, cols) = (shape[0], shape[1]);
-    let values = (0..rows * cols).map(|i| f64::from(u8::from(i / cols == i % cols))).collect();
-    p.set(&Tensor::from_vec::<f64>(values, shape))
+    p.set(&Tensor::eye(rows.max(cols)).narrow(0, 0, rows).narrow(1, 0, cols))
 }
 
 /// A convolution that passes on as many channels as it can: 1 in the middle of the windows from channel i to channel i
@@ -109,8 +107,8 @@ pub fn dirac_(p: &Parameter, groups: usize) -> Result<()> {
 }
 
 /// A matrix of orthonormal rows or columns, whichever are fewer, times `gain`; axes behind the first are one. The Q of
-/// the QR decomposition of normal numbers with a positive diagonal of R: every orthogonal matrix is as likely. By
-/// Householder's reflections in f64, on the host. Saxe et al. (2014).
+/// the QR decomposition of normal numbers with a positive diagonal of R: every orthogonal matrix is as likely.
+/// In f64. Saxe et al. (2014).
 ///
 /// # Errors
 /// With fewer than two axes.
@@ -134,9 +132,15 @@ pub fn orthogonal_(p: &Parameter, gain: f64) -> Result<()> {
     }
     let (rows, cols) = (shape[0], shape.elements() / shape[0]);
     let (long, short) = (rows.max(cols), rows.min(cols));
-    let columns = Tensor::zeros_of([short, long], DType::F64).randn_like().to_vec::<f64>()?;
-    let q = Tensor::from_vec(qr::orthonormal(columns, long), [short, long]) * gain;
-    p.set(&if rows < cols { q } else { q.t() }.view(&shape))
+    let q = orthonormal(&Tensor::zeros_of([short, long], DType::F64).randn_like().t()) * gain;
+    p.set(&if rows < cols { q.t() } else { q }.view(&shape))
+}
+
+/// Orthonormal columns that span those of x, such that R of the QR decomposition has a positive diagonal.
+#[track_caller]
+pub(crate) fn orthonormal(x: &Tensor) -> Tensor {
+    let [q, r] = x.qr(false);
+    q.where_(&r.diagonal(0, -2, -1).ge(0.0).unsqueeze(-2), &-&q)
 }
 
 /// N(0, std²) with ⌈`sparsity`·rows⌉ zeros at random places of each column. Martens (2010).

@@ -6,7 +6,6 @@ mod fusion;
 pub mod parametrizations;
 pub mod parametrize;
 pub mod prune;
-pub(crate) mod qr;
 mod stateless;
 mod vectors;
 
