@@ -11,7 +11,7 @@ usage: cargo xtask TASK
 
 tasks:
   ulp [--function F]   measure elementary functions of f32 on all 2^32 inputs and every instruction set;
-                       F is exp, expm1, log, log1p, sin, cos, tanh, erf or sigmoid
+                       F is exp, expm1, log, log1p, sin, cos, atan, tanh, erf or sigmoid
                        (default: exp, log, tanh, erf and sigmoid)
   conformance torch DIR [CLASS…]   run PyTorch's recorded cases in DIR, or those of the classes whose names begin
                        with one of CLASS; exit code 1 when one fails";

@@ -10,7 +10,7 @@ use limpid_kernels::Isa;
 use limpid_kernels::fused::UnaryFn;
 use limpid_kernels::math::{unary_f32, unary_f64};
 
-const FUNCTIONS: [(&str, UnaryFn); 9] = [
+const FUNCTIONS: [(&str, UnaryFn); 10] = [
     ("exp", UnaryFn::Exp),
     ("log", UnaryFn::Log),
     ("tanh", UnaryFn::Tanh),
@@ -20,6 +20,7 @@ const FUNCTIONS: [(&str, UnaryFn); 9] = [
     ("log1p", UnaryFn::Log1p),
     ("sin", UnaryFn::Sin),
     ("cos", UnaryFn::Cos),
+    ("atan", UnaryFn::Atan),
 ];
 /// Measured when none is named: those with a promise of 1 ULP.
 const PROMISED: usize = 5;

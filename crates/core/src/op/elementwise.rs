@@ -78,6 +78,7 @@ pub(crate) fn unary_name(f: UnaryFn) -> &'static str {
         UnaryFn::Sin => "sin",
         UnaryFn::Cos => "cos",
         UnaryFn::Tanh => "tanh",
+        UnaryFn::Atan => "atan",
         UnaryFn::Erf => "erf",
         UnaryFn::Sigmoid => "sigmoid",
         UnaryFn::Floor => "floor",
@@ -116,7 +117,9 @@ pub(crate) fn unary_saves(f: UnaryFn) -> Saves {
     match f {
         UnaryFn::Exp | UnaryFn::Expm1 | UnaryFn::Sqrt | UnaryFn::Tanh | UnaryFn::Sigmoid => Saves::OUTPUT,
         UnaryFn::Neg | UnaryFn::Floor | UnaryFn::Ceil | UnaryFn::Trunc | UnaryFn::Round => Saves::NOTHING,
-        UnaryFn::Abs | UnaryFn::Log | UnaryFn::Log1p | UnaryFn::Sin | UnaryFn::Cos | UnaryFn::Erf => Saves::INPUTS,
+        UnaryFn::Abs | UnaryFn::Log | UnaryFn::Log1p | UnaryFn::Sin | UnaryFn::Cos | UnaryFn::Atan | UnaryFn::Erf => {
+            Saves::INPUTS
+        }
     }
 }
 
@@ -139,6 +142,8 @@ pub(crate) fn unary_vjp(f: UnaryFn, b: &Backward<'_>) -> Grads {
         UnaryFn::Sqrt => g / (y + y),
         UnaryFn::Sin => g * x.cos(),
         UnaryFn::Cos => -(g * x.sin()),
+        // g / (x² + 1)
+        UnaryFn::Atan => g / (x * x + x.constant_like(1.0)),
         UnaryFn::Tanh if planted(Fault::GradientOfTanh) => g * (y.constant_like(1.0) - y),
         // g·(1 − y²)
         UnaryFn::Tanh => g * (y.constant_like(1.0) - y * y),
@@ -249,6 +254,7 @@ pub(crate) fn unary_reference(f: UnaryFn, x: &Array) -> Array {
                 UnaryFn::Sqrt => v.sqrt(),
                 UnaryFn::Sin => v.sin(),
                 UnaryFn::Cos => v.cos(),
+                UnaryFn::Atan => v.atan(),
                 UnaryFn::Tanh => v.tanh(),
                 UnaryFn::Erf => erf(v),
                 UnaryFn::Sigmoid if v < -30.0 => v.exp() / (1.0 + v.exp()),

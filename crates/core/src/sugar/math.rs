@@ -37,6 +37,8 @@ float_functions! {
     sin: Sin;
     /// The cosine of x in radians.
     cos: Cos;
+    /// The angle from −π/2 to π/2 whose tangent is x.
+    atan: Atan;
     /// The hyperbolic tangent (eˣ − e⁻ˣ)/(eˣ + e⁻ˣ).
     tanh: Tanh;
     /// The error function 2/√π ∫₀ˣ exp(−t²) dt.

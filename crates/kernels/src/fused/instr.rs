@@ -26,6 +26,8 @@ pub enum UnaryFn {
     Sin,
     /// cos x, x in radians.
     Cos,
+    /// The angle from −π/2 to π/2 whose tangent is x.
+    Atan,
     /// (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)
     Tanh,
     /// 2/√π ∫₀ˣ e^(−t²) dt
@@ -44,7 +46,7 @@ pub enum UnaryFn {
 
 impl UnaryFn {
     /// All of them.
-    pub const ALL: [UnaryFn; 16] = [
+    pub const ALL: [UnaryFn; 17] = [
         UnaryFn::Neg,
         UnaryFn::Abs,
         UnaryFn::Exp,
@@ -54,6 +56,7 @@ impl UnaryFn {
         UnaryFn::Sqrt,
         UnaryFn::Sin,
         UnaryFn::Cos,
+        UnaryFn::Atan,
         UnaryFn::Tanh,
         UnaryFn::Erf,
         UnaryFn::Sigmoid,

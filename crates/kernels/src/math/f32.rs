@@ -250,6 +250,12 @@ pub fn cos<A: Arch>(x: f32) -> f32 {
     sin_of::<A>(turns.wrapping_add(1), r)
 }
 
+/// The angle whose tangent is x, in f64, rounded once.
+#[inline(always)]
+pub fn atan<A: Arch>(x: f32) -> f32 {
+    super::f64::atan::<A>(f64::from(x)) as f32
+}
+
 /// erf x = 2/√π ∫₀ˣ e^(−t²) dt: one polynomial up to 1, and one for what is missing to 1 above.
 #[inline(always)]
 pub fn erf<A: Arch>(x: f32) -> f32 {

@@ -65,6 +65,21 @@ const POW_R: [f64; 9] = [
     0.1076362151501126,
 ];
 
+/// (x − atan x) / x³ in powers of x², |x| ≤ 7/16: fdlibm's.
+const ATAN_P: [f64; 11] = [
+    3.33333333333329318027e-01,
+    -1.99999999998764832476e-01,
+    1.42857142725034663711e-01,
+    -1.11111104054623557880e-01,
+    9.09088713343650656196e-02,
+    -7.69187620504482999495e-02,
+    6.66107313738753120669e-02,
+    -5.83357013379057348645e-02,
+    4.97687799461593236017e-02,
+    -3.65315727442169155270e-02,
+    1.62858201153657823623e-02,
+];
+
 /// erf x = x + x P(x²) for |x| ≤ 1.
 const ERF_P: [f64; 14] = [
     0.1283791670955126,
@@ -295,6 +310,27 @@ pub fn erf<A: Arch>(x: f64) -> f64 {
     let g = horner64::<A, _>((t - 3.0) / (t + 3.0), ERFC_G);
     let large = (1.0 - g * (pow2(n) * (1.0 + (r + tail)))).copysign(x);
     if t < 1.0 { small } else { large }
+}
+
+/// The angle whose tangent is x, in the manner of fdlibm: that of the nearest of 0, ½, 1, 3⁄2 and ∞, in two numbers, and
+/// the rest as a polynomial.
+#[inline(always)]
+pub fn atan<A: Arch>(x: f64) -> f64 {
+    let t = x.abs();
+    let (n, d, high, low) = if t < 0.4375 {
+        (t, 1.0, 0.0, 0.0)
+    } else if t < 0.6875 {
+        (2.0 * t - 1.0, 2.0 + t, 0.4636476090008061, 2.2698777452961687e-17)
+    } else if t < 1.1875 {
+        (t - 1.0, t + 1.0, std::f64::consts::FRAC_PI_4, 3.061616997868383e-17)
+    } else if t < 2.4375 {
+        (t - 1.5, 1.0 + 1.5 * t, 0.982793723247329, 1.3903311031230998e-17)
+    } else {
+        (-1.0, t, std::f64::consts::FRAC_PI_2, 6.123233995736766e-17)
+    };
+    let r = n / d;
+    let rest = r * (r * r) * horner64::<A, _>(r * r, ATAN_P);
+    (high - ((rest - low) - r)).copysign(x)
 }
 
 /// The number of quarter turns nearest to x (its lowest bits), and what is left, in two numbers.

@@ -18,13 +18,14 @@ impl Rng {
     }
 }
 
-const FUNCTIONS: [UnaryFn; 9] = [
+const FUNCTIONS: [UnaryFn; 10] = [
     UnaryFn::Exp,
     UnaryFn::Expm1,
     UnaryFn::Log,
     UnaryFn::Log1p,
     UnaryFn::Sin,
     UnaryFn::Cos,
+    UnaryFn::Atan,
     UnaryFn::Tanh,
     UnaryFn::Erf,
     UnaryFn::Sigmoid,
@@ -38,6 +39,7 @@ fn truth_f64(f: UnaryFn, x: Double) -> Double {
         UnaryFn::Log1p => x.ln_1p(),
         UnaryFn::Sin => x.sin(),
         UnaryFn::Cos => x.cos(),
+        UnaryFn::Atan => x.atan(),
         UnaryFn::Tanh => x.tanh(),
         UnaryFn::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         _ => {
@@ -130,7 +132,7 @@ fn f32_functions_keep_their_bounds() {
 
 #[test]
 fn f32_signs_of_zero() {
-    for f in [UnaryFn::Expm1, UnaryFn::Log1p, UnaryFn::Sin, UnaryFn::Tanh, UnaryFn::Erf] {
+    for f in [UnaryFn::Expm1, UnaryFn::Log1p, UnaryFn::Sin, UnaryFn::Atan, UnaryFn::Tanh, UnaryFn::Erf] {
         for isa in Isa::available() {
             let (mut y, mut wide) = ([1.0; 2], [1.0; 2]);
             unary_f32(isa, f, &[0.0, -0.0], &mut y);
@@ -259,9 +261,9 @@ fn pow_at_the_edges_agrees_with_ieee_754() {
 
 #[test]
 fn f64_edges() {
-    let inf = Double::INFINITY;
+    let (inf, half_turn) = (Double::INFINITY, std::f64::consts::FRAC_PI_2);
     let nan = Double::NAN;
-    let cases: [(UnaryFn, &[(Double, Double)]); 9] = [
+    let cases: [(UnaryFn, &[(Double, Double)]); 10] = [
         (
             UnaryFn::Exp,
             &[(inf, inf), (-inf, 0.0), (710.0, inf), (-746.0, 0.0), (-745.0, 5e-324), (0.0, 1.0), (nan, nan)],
@@ -271,6 +273,7 @@ fn f64_edges() {
         (UnaryFn::Log1p, &[(inf, inf), (-1.0, -inf), (-1.5, nan), (1e-300, 1e-300), (5e-324, 5e-324), (nan, nan)]),
         (UnaryFn::Sin, &[(inf, nan), (-inf, nan), (nan, nan), (5e-324, 5e-324)]),
         (UnaryFn::Cos, &[(inf, nan), (-inf, nan), (nan, nan), (0.0, 1.0)]),
+        (UnaryFn::Atan, &[(inf, half_turn), (-inf, -half_turn), (5e-324, 5e-324), (1e300, half_turn), (nan, nan)]),
         (UnaryFn::Tanh, &[(inf, 1.0), (-inf, -1.0), (5e-324, 5e-324), (1e300, 1.0), (nan, nan)]),
         (UnaryFn::Erf, &[(inf, 1.0), (-inf, -1.0), (1e300, 1.0), (nan, nan)]),
         (UnaryFn::Sigmoid, &[(inf, 1.0), (-inf, 0.0), (0.0, 0.5), (-745.0, 5e-324), (nan, nan)]),

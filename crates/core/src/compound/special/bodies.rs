@@ -1,10 +1,10 @@
 //! The functions, of f64.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, FRAC_PI_4, LN_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
 
 use limpid_kernels::DType;
 
-use super::tables::{ATAN, ERFCX, I0E_FAR, I0E_NEAR, I1E_FAR, I1E_NEAR, QUANTILE_CENTRE, QUANTILE_FAR, QUANTILE_TAIL};
+use super::tables::{ERFCX, I0E_FAR, I0E_NEAR, I1E_FAR, I1E_NEAR, QUANTILE_CENTRE, QUANTILE_FAR, QUANTILE_TAIL};
 use crate::tensor::Tensor;
 
 /// Σ c[i]·tⁱ
@@ -23,28 +23,12 @@ pub(super) fn with_sign(y: &Tensor, x: &Tensor) -> Tensor {
     (-y).where_(&negative(x), y)
 }
 
-/// atan z for 0 ≤ z ≤ 1.
-pub(super) fn atan_of_unit(z: &Tensor) -> Tensor {
-    // atan z = π/4 + atan((z − 1)/(z + 1)) brings it below √2 − 1.
-    let far = z.gt(2f64.sqrt() - 1.0);
-    let small = ((z - 1.0) / (z + 1.0)).where_(&far, z);
-    let angle = &small * horner(&(&small * &small), &ATAN);
-    (&angle + FRAC_PI_4).where_(&far, &angle)
-}
-
-pub(super) fn atan(x: &Tensor) -> Tensor {
-    let a = x.abs();
-    let above = a.gt(1.0);
-    let angle = atan_of_unit(&(1f64 / &a).where_(&above, &a));
-    with_sign(&(FRAC_PI_2 - &angle).where_(&above, &angle), x)
-}
-
 pub(super) fn asin(x: &Tensor) -> Tensor {
-    atan(&(x / ((1f64 - x) * (1f64 + x)).sqrt()))
+    (x / ((1f64 - x) * (1f64 + x)).sqrt()).atan()
 }
 
 pub(super) fn acos(x: &Tensor) -> Tensor {
-    atan(&((1f64 - x) / (1f64 + x)).sqrt()) * 2.0
+    ((1f64 - x) / (1f64 + x)).sqrt().atan() * 2.0
 }
 
 pub(super) fn acosh(x: &Tensor) -> Tensor {

@@ -22,7 +22,6 @@ enum Function {
     Acosh,
     Asin,
     Asinh,
-    Atan,
     Atanh,
     Cosh,
     Digamma,
@@ -55,7 +54,6 @@ impl Compound for Special {
             Function::Acosh => "acosh",
             Function::Asin => "asin",
             Function::Asinh => "asinh",
-            Function::Atan => "atan",
             Function::Atanh => "atanh",
             Function::Cosh => "cosh",
             Function::Digamma => "digamma",
@@ -120,7 +118,6 @@ fn value(f: Function, x: &Tensor) -> Tensor {
         Function::Acosh => bodies::acosh(x),
         Function::Asin => bodies::asin(x),
         Function::Asinh => bodies::asinh(x),
-        Function::Atan => bodies::atan(x),
         Function::Atanh => bodies::atanh(x),
         Function::Cosh => bodies::cosh(x),
         Function::Digamma => gamma::digamma(x),
@@ -152,7 +149,6 @@ fn slope(f: Function, x: &Tensor, y: &Tensor) -> Tensor {
         Function::Acosh => (square() - k(1.0)).rsqrt(),
         Function::Asin => (k(1.0) - square()).rsqrt(),
         Function::Asinh => (square() + k(1.0)).rsqrt(),
-        Function::Atan => (square() + k(1.0)).reciprocal(),
         Function::Atanh => (k(1.0) - square()).reciprocal(),
         Function::Cosh => x.sinh(),
         Function::Digamma => x.polygamma(1),
@@ -208,8 +204,6 @@ functions! {
     asin: Asin;
     /// The number whose hyperbolic sine is x, ln(x + √(x² + 1)).
     asinh: Asinh;
-    /// The angle from −π/2 to π/2 whose tangent is x.
-    atan: Atan;
     /// The number whose hyperbolic tangent is x, ½ ln((1 + x)/(1 − x)); NaN outside −1 … 1.
     atanh: Atanh;
     /// The hyperbolic cosine (eˣ + e⁻ˣ)/2.

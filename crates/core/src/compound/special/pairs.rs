@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_PI_2, LN_2, PI};
 use limpid_kernels::DType;
 use smallvec::smallvec;
 
-use super::bodies::{atan_of_unit, negative, with_sign};
+use super::bodies::{negative, with_sign};
 use crate::compound::{Compound, call_one, first_result};
 use crate::op::{Backward, Grads};
 use crate::region::Meta;
@@ -90,7 +90,7 @@ fn atan2(y: &Tensor, x: &Tensor) -> Tensor {
     let (high, low) = (a.maximum(&b), a.minimum(&b));
     let ratio = (&low / &high).where_(&high.eq(0.0).logical_not(), 0.0);
     let ratio = ratio.where_(&low.eq(f64::INFINITY).logical_not(), 1.0);
-    let angle = atan_of_unit(&ratio);
+    let angle = ratio.atan();
     let angle = (FRAC_PI_2 - &angle).where_(&a.gt(&b), &angle);
     with_sign(&(PI - &angle).where_(&negative(x), &angle), y)
 }

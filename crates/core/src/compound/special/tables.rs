@@ -1,21 +1,6 @@
 //! Polynomials of the special functions, fitted by Chebyshev interpolation, with an error below 1e-15; the rational
 //! functions of the normal quantile are those of Wichura.
 
-/// atan(z)/z in powers of z², |z| ≤ √2 − 1.
-pub(super) const ATAN: [f64; 12] = [
-    1.0,
-    -0.3333333333333312,
-    0.1999999999994089,
-    -0.14285714279250245,
-    0.11111110744919658,
-    -0.09090896809064027,
-    0.07692045330902225,
-    -0.0666295181362919,
-    0.05846878297330872,
-    -0.05035102456601551,
-    0.03796525745386593,
-    -0.017805397205419446,
-];
 /// ln Γ(x)/((x − 1)(x − 2)) in powers of x − 2, 1 ≤ x ≤ 3.
 pub(super) const LGAMMA: [f64; 28] = [
     0.42278433509846713,
