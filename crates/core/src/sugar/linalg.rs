@@ -233,6 +233,40 @@ impl Tensor {
         self.solved("linalg.inv", &Tensor::eye(self.size(-1)).to_dtype(self.dtype()).expand_to(self.shape()))
     }
 
+    /// Aⁿ, of the inverse where n is negative, by repeated squaring; n is part of a plan. Torch's `linalg.matrix_power`.
+    ///
+    /// ```
+    /// use limpid_core::Tensor;
+    /// let fibonacci = Tensor::from([[1.0f64, 1.0], [1.0, 0.0]]);
+    /// assert_eq!(fibonacci.matrix_power(10).to_vec::<f64>()?, [89.0, 55.0, 55.0, 34.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// At the read: no square matrix of floats, a singular one where n is negative.
+    #[track_caller]
+    pub fn matrix_power(&self, n: i64) -> Tensor {
+        if let Err(error) = Matrices::of("linalg.matrix_power", self, true) {
+            return self.no_matrix(error);
+        }
+        let mut square = if n < 0 { self.inv() } else { self.clone() };
+        let mut left = n.unsigned_abs();
+        let places = Tensor::arange(0, self.size(-1) as i64, 1);
+        let mut power = places.eq(places.unsqueeze(-1)).to_dtype(self.dtype()).expand_to(self.shape());
+        let mut begun = false;
+        while left > 0 {
+            if left & 1 == 1 {
+                power = if begun { power.matmul(&square) } else { square.clone() };
+                begun = true;
+            }
+            left >>= 1;
+            if left > 0 {
+                square = square.matmul(&square);
+            }
+        }
+        power
+    }
+
     /// The determinant. Torch's `linalg.det`.
     ///
     /// ```

@@ -39,6 +39,7 @@ const ROWS: &[Row] = &[
         vec![a.solve(&x[1]), a.select(0, 0).solve(&x[2]), a.solve_right(&x[1].t())]
     }),
     ("inv", &[&[2, 3, 3]], |x| vec![(&x[0] + eye(3) * 3.0).inv()]),
+    ("matrix_power", &[&[2, 2, 2]], |x| [-2, 0, 1, 3].map(|n| (&x[0] + eye(2) * 3.0).matrix_power(n)).to_vec()),
     ("det slogdet", &[&[2, 3, 3]], |x| vec![x[0].det(), x[0].slogdet()[1].clone()]),
     ("matrix_norm", &[&[3, 2]], |x| {
         let orders = [MatrixNorm::Fro, MatrixNorm::Nuc, 2.0.into(), (-2.0).into(), 1.0.into(), f64::INFINITY.into()];
