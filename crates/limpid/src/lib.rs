@@ -53,3 +53,8 @@ pub(crate) const FILE: &str = file!();
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// So is that for those who come from PyTorch.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/torch.md")]
+struct Torch;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use limpid_core::{Error, Result, Tensor};
+use limpid_core::{DType, Error, Result, Tensor};
 
 use crate::describe::{self, Summary};
 use crate::glob;
@@ -11,7 +11,7 @@ use crate::nn::Uninitialised;
 use crate::param::{Buffer, Parameter};
 use crate::site::{self, Mode, Site};
 use crate::state::{LoadReport, StateDict};
-use crate::walk::{Item, walk};
+use crate::walk::{self, Item, walk};
 
 /// What visits the fields of a module: see [`Module::visit`].
 pub trait Visitor {
@@ -124,6 +124,67 @@ pub trait Module: Send + Sync {
             }
         });
         found
+    }
+
+    /// Calls `f` with the path of every module in it and the module, children before their parents; last with `""` and the
+    /// module itself. Torch's `apply`.
+    ///
+    /// ```
+    /// use limpid::prelude::*;
+    /// let model = Sequential::new().add(Linear::new(4, 8)).add(ReLU).add(Linear::new(8, 2));
+    /// model.apply(|_, module| {
+    ///     if module.kind() == "Linear" {
+    ///         init::zeros_(&module.get_parameter("bias").unwrap()).unwrap();
+    ///     }
+    /// });
+    /// assert_eq!(model[2].get_parameter("bias")?.value()?.to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), limpid::Error>(())
+    /// ```
+    fn apply(&self, mut f: impl FnMut(&str, &dyn Module))
+    where
+        Self: Sized,
+    {
+        site::name(self);
+        walk::apply(self, &mut String::new(), &mut f);
+    }
+
+    /// The parameter at `path`: `encoder.0.weight`.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn get_parameter(&self, path: &str) -> Result<Parameter> {
+        at(self, "get_parameter", path, |item| match item {
+            Item::Parameter(p) => Some(Parameter::clone(p)),
+            _ => None,
+        })
+    }
+
+    /// The buffer at `path`: `norm.running_mean`.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn get_buffer(&self, path: &str) -> Result<Buffer> {
+        at(self, "get_buffer", path, |item| match item {
+            Item::Buffer(b) => Some(Buffer::clone(b)),
+            _ => None,
+        })
+    }
+
+    /// Converts all parameters, and the buffers that are floats, to `dtype`: torch's `to(dtype)`, `double()`, `half()`, ….
+    /// An optimizer is made afterwards, since what it keeps has the type that its parameters had.
+    ///
+    /// # Errors
+    /// When `dtype` is no float, a lazy layer has no parameters yet, or a value can not be computed. Nothing is changed then.
+    ///
+    /// ```
+    /// use limpid::prelude::*;
+    /// let model = Linear::new(2, 1);
+    /// model.to_dtype(DType::F64)?;
+    /// assert_eq!(model.forward(&Tensor::zeros_of([3, 2], DType::F64)).dtype(), DType::F64);
+    /// # Ok::<(), limpid::Error>(())
+    /// ```
+    fn to_dtype(&self, dtype: DType) -> Result<()> {
+        convert(self, dtype)
     }
 
     /// Puts everything in training mode: dropout drops.
@@ -276,6 +337,43 @@ fn set_trainable<M: Module + ?Sized>(module: &M, pattern: &str, trainable: bool)
     let word = if trainable { "unfreeze" } else { "freeze" };
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     Err(Error::new(format!("{word}: no parameter matches {pattern:?}")).help(format!("one of {}", names.join(", "))))
+}
+
+/// What `wanted` makes of the item at `path`.
+fn at<M: Module + ?Sized, T>(module: &M, name: &str, path: &str, wanted: impl Fn(&Item<'_>) -> Option<T>) -> Result<T> {
+    let (mut found, mut others) = (None, Vec::new());
+    walk(module, &mut |at, item| {
+        if let Some(it) = wanted(&item) {
+            if at == path {
+                found.get_or_insert(it);
+            } else {
+                others.push(at.to_owned());
+            }
+        }
+    });
+    found.ok_or_else(|| {
+        let error = Error::new(format!("{name}: there is nothing at {path:?}"));
+        if others.is_empty() { error } else { error.help(format!("one of {}", others.join(", "))) }
+    })
+}
+
+/// Gives the floats of `module` the type `dtype`.
+fn convert<M: Module + ?Sized>(module: &M, dtype: DType) -> Result<()> {
+    if !dtype.is_float() {
+        return Err(Error::new(format!("to_dtype: {dtype} is no float")).help("DType::F32, F64, F16 or BF16"));
+    }
+    let (mut cells, mut error) = (Vec::new(), None);
+    walk(module, &mut |_, item| match item {
+        Item::Module(module) => error = error.take().or_else(|| module.uninitialised().map(|lazy| lazy.error())),
+        Item::Parameter(p) => cells.push(p.cell().clone()),
+        Item::Buffer(b) => cells.push(b.cell().clone()),
+        _ => {}
+    });
+    error.map_or(Ok(()), Err)?;
+    cells.retain(|cell| cell.dtype().is_float() && cell.dtype() != dtype);
+    let values = cells.iter().map(|cell| Ok(cell.value()?.to_dtype(dtype))).collect::<Result<Vec<_>>>()?;
+    limpid_core::eval(&values)?;
+    cells.iter().zip(&values).try_for_each(|(cell, value)| cell.set_value(value))
 }
 
 /// A module from one tensor to one tensor: what [`Sequential`](crate::nn::Sequential) holds.

@@ -178,6 +178,39 @@ impl Visitor for Walker<'_> {
     }
 }
 
+/// Calls `f` with every module below `module`, and then with `module`, each with its path.
+pub(crate) fn apply(module: &dyn Module, path: &mut String, f: &mut dyn FnMut(&str, &dyn Module)) {
+    module.visit(&mut Applied { path, f });
+    f(path, module);
+}
+
+struct Applied<'a> {
+    path: &'a mut String,
+    f: &'a mut dyn FnMut(&str, &dyn Module),
+}
+
+impl Applied<'_> {
+    fn at(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        push(self.path, name);
+        inside(self);
+        self.path.truncate(length);
+    }
+}
+
+impl Visitor for Applied<'_> {
+    fn parameter(&mut self, _name: &str, _parameter: &Parameter) {}
+    fn buffer(&mut self, _name: &str, _buffer: &Buffer) {}
+    fn site(&mut self, _site: &Site) {}
+    fn mode(&mut self, _mode: &Mode) {}
+    fn module(&mut self, name: &str, module: &dyn Module) {
+        self.at(name, |it| apply(module, it.path, it.f));
+    }
+    fn group(&mut self, name: &str, _kind: &'static str, visit: &dyn Fn(&mut dyn Visitor)) {
+        self.at(name, |it| visit(it));
+    }
+}
+
 /// The path of a module without a site: that of the first site in it, without the way from here to there.
 /// Where that site does not know its path, or knows one from a smaller root, all is named from here. `None`
 /// where there is no site.

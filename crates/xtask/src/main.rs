@@ -1,6 +1,7 @@
 //! Development tasks, started by `cargo xtask TASK`.
 #![forbid(unsafe_code)]
 
+mod classes;
 mod conformance;
 mod ulp;
 
@@ -10,6 +11,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
 tasks:
+  classes              print docs/torch.md, the names of PyTorch and Limpid's, and check it against the sources
   ulp [--function F]   measure elementary functions of f32 on all 2^32 inputs and every instruction set;
                        F is exp, expm1, log, log1p, sin, cos, atan, tanh, erf or sigmoid
                        (default: exp, log, tanh, erf and sigmoid)
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
+        ["classes"] => classes::run(),
         ["ulp"] => ulp::run(None).map(|()| true),
         ["ulp", "--function", name] => ulp::run(Some(name)).map(|()| true),
         ["conformance", "torch", dir, ref only @ ..] => conformance::torch(dir, only),

@@ -318,6 +318,23 @@ impl Tensor {
         Call { name: "conv1d", axes: 1, x: self, weight, bias }.forward(options)
     }
 
+    /// [`Tensor::conv1d`] with time first: x `[T, N, C]`, weight `[K, C, O]`, bias `[O]`, y `[T', N, O]`; `pad` steps of
+    /// zeros on both sides. Torch's `conv_tbc`.
+    #[track_caller]
+    pub fn conv_tbc(&self, weight: &Tensor, bias: &Tensor, pad: usize) -> Tensor {
+        let ranks = [("input", self, 3), ("weight", weight, 3), ("bias", bias, 1)];
+        for (what, t, rank) in ranks {
+            if t.rank() != rank {
+                let error = error("conv_tbc", format!("the {what} {} has {} axes, not {rank}", t.shape(), t.rank()));
+                let error = error.help("input [time, batch, channels], weight [window, channels, outputs]");
+                return Tensor::fail(error, &[self, weight, bias], self.shape().clone(), self.dtype());
+            }
+        }
+        let (x, weight) = (self.permute([1, 2, 0]), weight.permute([2, 1, 0]));
+        let call = Call { name: "conv_tbc", axes: 1, x: &x, weight: &weight, bias: Some(bias) };
+        call.forward(&ConvOptions::new().padding(pad)).permute([2, 0, 1])
+    }
+
     /// The cross-correlation y[n, o, p] = bias[o] + Σ x[n, c, p·stride + k·dilation − padding]·weight[o, c, k] over the
     /// channels c of the group of o and the window k: x `[N, C, H, W]` or `[C, H, W]`, weight `[O, C/groups, K, K]`,
     /// y `[N, O, H', W']`, H' = ⌊(H + 2·padding − dilation·(K − 1) − 1) / stride⌋ + 1. Torch's `conv2d`.

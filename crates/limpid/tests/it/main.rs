@@ -2,6 +2,7 @@
 
 mod activations;
 mod attention;
+mod classes;
 mod distances;
 mod dropouts;
 mod embeddings;

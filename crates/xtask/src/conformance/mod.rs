@@ -20,6 +20,7 @@ use std::path::Path;
 use limpid::DType;
 use serde_json::Value as Json;
 
+use crate::classes::without_cases;
 use args::Result;
 use cases::{Case, Class, classes, read_json};
 use check::Verdict;
@@ -47,6 +48,18 @@ const GROUPS: [(&str, Find); 4] = [
     ("ops", ops::find),
 ];
 
+/// Whether cases of this name are run: of the class, or of its variants.
+pub fn runs(name: &str) -> bool {
+    GROUPS.iter().any(|(_, find)| find(name).is_some())
+        || functionals::has_variants(name)
+        || schedules::find(name).is_some()
+        || initialisers::find(name).is_some()
+        || name == GAINS
+}
+
+/// The class of the gains.
+const GAINS: &str = "calculate_gain";
+
 /// Runs PyTorch's cases in `dir` and prints the table; whether all passed that were run. `only`: the classes whose
 /// names begin with one of these, or all where there is none.
 ///
@@ -58,7 +71,14 @@ pub fn torch(dir: &str, only: &[&str]) -> Result<bool> {
     std::panic::set_hook(Box::new(|_| {}));
     let rows = rows(Path::new(dir), only);
     std::panic::set_hook(hook);
-    Ok(print(&rows?))
+    Ok(print(&rows?, &untold(only)?))
+}
+
+/// What is proved by tests of ours, of the classes whose names begin with one of `only`.
+fn untold(only: &[&str]) -> Result<Vec<[String; 4]>> {
+    let mut rows = without_cases()?;
+    rows.retain(|[_, class, ..]| only.is_empty() || only.iter().any(|name| class.starts_with(name)));
+    Ok(rows)
 }
 
 /// Runs what is asked for in `dir`.
@@ -78,7 +98,7 @@ fn rows(dir: &Path, only: &[&str]) -> Result<Vec<Row>> {
     rows.extend(listed("schedules", &schedules["cases"], "scheduler", schedules::find, &wanted));
     let initial = read_json(dir, "initialisers.json")?;
     rows.extend(listed("initialisers", &initial["cases"], "init", initialisers::find, &wanted));
-    rows.extend(wanted("calculate_gain").then(|| gains(&initial["gains"])));
+    rows.extend(wanted(GAINS).then(|| gains(&initial["gains"])));
     Ok(rows)
 }
 
@@ -159,14 +179,15 @@ fn listed(
 }
 
 fn gains(gains: &Json) -> Row {
-    let mut row = Row::new("initialisers", "calculate_gain");
+    let mut row = Row::new("initialisers", GAINS);
     for (name, gain) in gains.as_object().into_iter().flatten() {
         row.run(name, || initialisers::gain(name, gain.as_f64().unwrap_or(f64::NAN)));
     }
     row
 }
 
-fn print(rows: &[Row]) -> bool {
+/// Prints the table, the classes without cases in it, and what failed; whether nothing did.
+fn print(rows: &[Row], untold: &[[String; 4]]) -> bool {
     println!("| group | class | cases | passed | skipped | failed |");
     println!("|---|---|---|---|---|---|");
     for row in rows {
@@ -176,6 +197,9 @@ fn print(rows: &[Row]) -> bool {
         let failed =
             if largest > 0.0 { format!("{} ({largest:.1e})", row.failed.len()) } else { row.failed.len().to_string() };
         println!("| {} | {} | {cases} | {} | {skipped} | {failed} |", row.group, row.class, row.passed);
+    }
+    for [group, class, test, source] in untold {
+        println!("| {group} | {class} | no cases | {test} | {source} | |");
     }
     println!();
     for row in rows {
@@ -255,7 +279,7 @@ mod tests {
             ("case1", "output0[1] is 2e0, not 2.0999999046325684e0")
         );
         assert_eq!((second.0.as_str(), &second.1.problems[0][..]), ("case2", "argument scale not read: 2"));
-        assert!(!print(&rows));
+        assert!(!print(&rows, &[]));
     }
 
     #[test]

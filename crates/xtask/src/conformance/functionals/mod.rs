@@ -129,3 +129,9 @@ pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
     let (_, call) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
     Some(Box::new(move |case| run(*call, case)))
 }
+
+/// Whether there are cases of `name` with one argument or another: `interpolate.area`.
+pub fn has_variants(name: &str) -> bool {
+    let variant = |full: &str| full.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    TABLES.iter().copied().flatten().any(|(full, _)| variant(full))
+}
