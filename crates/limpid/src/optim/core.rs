@@ -16,6 +16,8 @@ use crate::state::StateDict;
 pub struct Core {
     name: &'static str,
     specs: &'static [Spec],
+    /// What a group has that is given nothing itself.
+    defaults: Options,
     pub(crate) groups: Vec<Trained>,
     error: Option<Error>,
 }
@@ -164,7 +166,7 @@ pub(crate) type Keeps = fn(&Options, &Shape) -> Vec<Kept>;
 
 impl Core {
     pub(crate) fn new(name: &'static str, specs: &'static [Spec], groups: impl IntoIterator<Item = Group>) -> Core {
-        let mut core = Core { name, specs, groups: Vec::new(), error: None };
+        let mut core = Core { name, specs, defaults: Options::new(specs), groups: Vec::new(), error: None };
         groups.into_iter().for_each(|group| core.add(group));
         core
     }
@@ -189,7 +191,7 @@ impl Core {
                 *name = format!("{number}.{name}");
             }
         }
-        let mut options = Options::new(self.specs);
+        let mut options = self.defaults.clone();
         for (name, value) in group.own {
             if options.get(&name).is_none() {
                 let known: Vec<&str> = self.specs.iter().map(|spec| spec.name).collect();
@@ -211,6 +213,18 @@ impl Core {
         });
     }
 
+    /// One more group, or the error of it.
+    pub(crate) fn add_later(&mut self, group: Group) -> Result<()> {
+        self.check()?;
+        self.add(group);
+        let found = self.check();
+        if found.is_err() {
+            self.error = None;
+            self.groups.pop();
+        }
+        found
+    }
+
     /// Keeps the first of several errors for the step.
     pub(crate) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
@@ -219,6 +233,7 @@ impl Core {
     /// Sets an option of all groups that were not given it.
     pub(crate) fn set_all(&mut self, name: &str, value: impl Into<Numbers>) {
         let value = value.into();
+        self.defaults.set(name, value.clone(), false);
         for group in self.groups.iter_mut().filter(|group| !group.options.owns(name)) {
             group.options.set(name, value.clone(), false);
             if name == "lr" {

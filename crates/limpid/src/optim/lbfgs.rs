@@ -342,6 +342,10 @@ impl Optimizer for LBFGS {
         Err(error.help("step_with(|| the loss)"))
     }
 
+    fn add_param_group(&mut self, _group: Group) -> Result<()> {
+        Err(Error::new("LBFGS: there can be only one group").help("Group::of with all parameters"))
+    }
+
     fn core(&self) -> &CoreRef {
         &self.core
     }

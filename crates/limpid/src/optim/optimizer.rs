@@ -107,6 +107,25 @@ pub trait Optimizer {
         self.step(&closure())
     }
 
+    /// One more group: layers that train from now on. It has the options that the optimizer was made with, where it has none
+    /// of its own. Torch's function of that name.
+    ///
+    /// # Errors
+    /// When a parameter is in another group, an option is none of the optimizer's or can not be, or there can be one group
+    /// only. Nothing is changed then.
+    ///
+    /// ```
+    /// use limpid::prelude::*;
+    /// let (body, head) = (Linear::new(2, 8), Linear::new(8, 1));
+    /// let mut sgd = SGD::new(&head).lr(0.1);
+    /// sgd.add_param_group(Group::new(&body).lr(0.01))?;
+    /// assert_eq!(sgd.rates(), [0.1, 0.01]);
+    /// # Ok::<(), limpid::Error>(())
+    /// ```
+    fn add_param_group(&mut self, group: Group) -> Result<()> {
+        self.core_mut().0.add_later(group)
+    }
+
     /// Sets the learning rate of all groups. No plan is made anew.
     fn set_lr(&mut self, lr: f64) -> Result<()> {
         let rates = vec![lr; self.core().0.rates().len()];

@@ -91,6 +91,33 @@ fn a_group_has_options_of_its_own() -> limpid::Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_group_comes_later() -> limpid::Result<()> {
+    let (a, b) = (matrix(), matrix());
+    let mut sgd = SGD::groups([Group::of(&[a.clone()])]).lr(0.5).momentum(0.25);
+    sgd.step(&a.tensor().sum(..))?;
+    sgd.set_lr(0.125)?;
+    // torch: the new group has the rate of the constructor, not the one of now.
+    sgd.add_param_group(Group::of(&[b.clone()]).option("maximize", true))?;
+    assert_eq!((sgd.rates(), sgd.momenta()), (vec![0.125, 0.5], Some(vec![0.25, 0.25])));
+    sgd.step(&(a.tensor().sum(..) + b.tensor().sum(..)))?;
+    assert!((values(&a)[0] - (0.5 - 0.5 - 0.125 * 1.25)).abs() < 1e-12);
+    assert!((values(&b)[0] - (0.5 + 0.5)).abs() < 1e-12);
+    let refused = [
+        Group::of(&[a.clone()]),
+        Group::of(&[b.clone()]),
+        Group::of(&[matrix()]).option("betas", 0.5),
+        Group::of(&[matrix()]).lr(-1.0),
+    ];
+    for group in refused {
+        assert!(sgd.add_param_group(group).is_err());
+    }
+    assert_eq!(sgd.rates(), [0.125, 0.5], "nothing is changed by what is refused");
+    sgd.step(&(a.tensor().sum(..) + b.tensor().sum(..)))?;
+    assert!(LBFGS::groups([Group::of(&[a])]).add_param_group(Group::of(&[b])).is_err());
+    Ok(())
+}
+
 fn rosenbrock(x: &Parameter) -> Tensor {
     let (a, b) = (x.tensor().select(0, 0), x.tensor().select(0, 1));
     (&a - 1.0).square() + (b - a.square()).square() * 100.0
