@@ -6,7 +6,7 @@ use limpid::nn::utils::parametrizations::{
     weight_norm_beside,
 };
 use limpid::nn::utils::parametrize::{
-    Parametrization, is_parametrized, register_parametrization, remove_parametrizations,
+    Parametrization, is_parametrized, register_parametrization, remove_parametrizations, transfer_parametrizations,
 };
 use limpid::prelude::*;
 
@@ -313,6 +313,32 @@ fn parametrizations_follow_each_other_and_come_off() {
     assert!(register_parametrization(&m.weight, Symmetric).is_err());
     remove_parametrizations(&m.weight, true).unwrap();
     near(&m.weight.value().unwrap(), &doubles(&data([3, 3], 1.9)));
+}
+
+/// P.register_parametrization(a, "weight", Symmetric()); P.transfer_parametrizations_and_params(a, b): then
+/// a.parametrizations.weight.original is b.parametrizations.weight.original.
+#[test]
+fn parametrizations_go_to_another_layer_with_their_originals() {
+    let (a, b) = (linear(2, 2), linear(2, 2));
+    a.weight.set(&Tensor::from([[1.0f64, 2.0], [3.0, 4.0]])).unwrap();
+    transfer_parametrizations(&a.weight, &b.weight).unwrap();
+    assert!(!is_parametrized(&b.weight), "there is none to go");
+    register_parametrization(&a.weight, Symmetric).unwrap();
+    transfer_parametrizations(&a.weight, &b.weight).unwrap();
+    assert_eq!(doubles(&b.weight.value().unwrap()), [1.0, 2.0, 2.0, 4.0]);
+    assert_eq!(names(&b), ["bias", "parametrizations.weight.original"]);
+    let original = named(&b, "parametrizations.weight.original");
+    original.set(&(original.tensor() * 2.0)).unwrap();
+    for layer in [&a, &b] {
+        assert_eq!(doubles(&layer.weight.value().unwrap()), [2.0, 4.0, 4.0, 8.0]);
+    }
+    let both = Sequential::new().add(a.clone()).add(b.clone());
+    assert_eq!(both.num_parameters(), 4 + 2 + 2, "tied originals count once");
+    assert!(transfer_parametrizations(&a.weight, &b.weight).is_err());
+    assert!(transfer_parametrizations(&a.weight, &linear(3, 2).weight).is_err());
+    remove_parametrizations(&b.weight, true).unwrap();
+    b.weight.set(&Tensor::zeros_of([2, 2], DType::F64)).unwrap();
+    assert_eq!(doubles(&a.weight.value().unwrap()), [2.0, 4.0, 4.0, 8.0], "no longer tied");
 }
 
 #[test]

@@ -108,6 +108,21 @@ fn install(parameter: &Parameter, derived: Derived) -> Result<()> {
     Ok(())
 }
 
+/// Gives `to` the parametrizations of `from`, and its originals: from then on the two are tied. Nothing where `from` has
+/// none. Torch's `transfer_parametrizations_and_params`, of one parameter.
+///
+/// # Errors
+/// When `to` has a parametrization already, or another shape or type; nothing is changed then.
+pub fn transfer_parametrizations(from: &Parameter, to: &Parameter) -> Result<()> {
+    let Some(derived) = from.derived() else { return Ok(()) };
+    if to.derived().is_some() {
+        let error = Error::new(format!("parametrize: {to:?} has a parametrization already"));
+        return Err(error.help("remove_parametrizations first"));
+    }
+    let Derived { style, originals, steps } = &*derived;
+    install(to, Derived { style: *style, originals: originals.clone(), steps: steps.clone() })
+}
+
 /// Whether `parameter` has the value of a parametrization.
 pub fn is_parametrized(parameter: &Parameter) -> bool {
     parameter.derived().is_some_and(|derived| derived.style == Style::Below)
