@@ -15,6 +15,7 @@ pub(crate) mod fft;
 pub(crate) mod fold;
 pub(crate) mod getitem;
 pub(crate) mod grid;
+mod grouped;
 mod indexing;
 mod linalg;
 mod math;
