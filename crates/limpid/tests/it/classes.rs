@@ -592,3 +592,14 @@ fn products_of_groups_are_torchs() -> Result<()> {
     }
     Ok(())
 }
+
+/// clip_grad_value_(p, 0.3) of the gradient [1, -2, 0.1].
+#[test]
+fn gradients_are_limited_element_by_element() -> Result<()> {
+    let p = Parameter::new(&Tensor::zeros_of([3], DType::F64));
+    let loss = (p.tensor() * Tensor::from([1.0f64, -2.0, 0.1])).sum(..);
+    let mut sgd = SGD::groups([Group::of(&[p.clone()])]).lr(1.0);
+    sgd.apply(Gradients::new(&loss, vec![("p".to_owned(), p.clone())])?.clip_value(0.3))?;
+    assert_eq!(p.value()?.to_vec::<f64>()?, [-0.3, 0.3, -0.1]);
+    Ok(())
+}

@@ -218,6 +218,11 @@ fn sequences_are_padded_packed_and_back() -> Result<()> {
     for (found, expected) in unpack_sequence(&packed).iter().zip(all) {
         assert_eq!(found.to_vec::<f32>()?, expected.to_vec::<f32>()?);
     }
+    for (batch_first, padded) in [(false, behind), (true, padded)] {
+        let found = unpad_sequence(&padded, [3, 1, 2], batch_first);
+        let found = found.iter().map(|t| t.to_vec::<f32>()).collect::<Result<Vec<_>>>()?;
+        assert_eq!(found, [vec![1.0, 2.0, 3.0], vec![4.0], vec![5.0, 6.0]]);
+    }
     // From its parts, as torch's constructor takes them; other data in the same places.
     let again = PackedSequence::new(&packed.data(), &packed.batch_sizes(), packed.sorted_indices().as_ref());
     assert_eq!(pad_packed_sequence(&again, true, -1.0, Some(5)).0.to_vec::<f32>()?, rows.concat());
