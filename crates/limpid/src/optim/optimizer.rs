@@ -23,6 +23,12 @@ impl std::ops::Deref for StepLoss {
     }
 }
 
+impl From<StepLoss> for Tensor {
+    fn from(loss: StepLoss) -> Tensor {
+        loss.0
+    }
+}
+
 /// What every optimizer can do.
 ///
 /// Torch's `foreach`, `fused`, `capturable` and `differentiable` choose how it computes, not what: there is nothing to

@@ -62,11 +62,8 @@ pub fn tap<M: Module + ?Sized>(model: &M, pattern: &str, run: impl FnOnce() -> T
 /// let mut sgd = SGD::new(&model).lr(0.1);
 ///
 /// // What flows forth and back in a training step, as numbers about it.
-/// let seen = Tap::new("**:ReLU").gradients().statistics(8).run(&model, || {
-///     let loss = model.forward(&x).square().mean(..);
-///     sgd.step(&loss).unwrap();
-///     loss
-/// })?;
+/// let step = || fallible(|| Ok(sgd.step(&model.forward(&x).square().mean(..))?.into()));
+/// let seen = Tap::new("**:ReLU").gradients().statistics(8).run(&model, step)?;
 /// println!("{}\n{}", seen.statistics("1").unwrap(), seen.gradient_statistics("1").unwrap());
 ///
 /// // The same run with a layer silenced, scaled, or as it was in another run.

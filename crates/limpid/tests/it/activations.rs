@@ -119,9 +119,9 @@ fn another_slope_is_the_same_plan() {
         y.eval().unwrap();
     };
     run(1.0);
-    let before = limpid::cached_plans();
+    let before = limpid::stats().plans;
     (2..6).for_each(|i| run(f64::from(i)));
-    assert_eq!(limpid::cached_plans(), before);
+    assert_eq!(limpid::stats().plans, before);
 }
 
 #[test]
