@@ -21,6 +21,7 @@ mod grad;
 mod graph;
 mod node;
 mod op;
+mod options;
 pub mod origin;
 mod promote;
 pub mod reference;

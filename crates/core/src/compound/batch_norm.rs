@@ -14,6 +14,7 @@ use crate::compound::{Compound, Fault, Io, call_many, result};
 use crate::error::{Error, Result};
 use crate::op::movement::reshape;
 use crate::op::{Backward, Grads, Saves};
+use crate::options;
 use crate::region::Meta;
 use crate::shape::Shape;
 use crate::sugar::operators::Value;
@@ -164,86 +165,48 @@ impl Compound for BatchNormGrad {
     }
 }
 
-/// What the normalisations by running statistics take beside their input. Torch's defaults.
-///
-/// The statistics are cells: of a buffer, in a module. Where the input's own are used, running ones take
-/// (1 − momentum)·old + momentum·new, new being the mean and the *unbiased* variance; that assignment is pending, as
-/// every one, and runs once.
-///
-/// ```
-/// use limpid_core::{Cell, NormOptions, Tensor};
-/// let (mean, var) = (Cell::new(&Tensor::zeros([1]), false), Cell::new(&Tensor::ones([1]), false));
-/// let options = NormOptions::new().running_mean(&mean).running_var(&var).eps(1e-3);
-/// let y = Tensor::from([[1.0f32], [3.0]]).batch_norm(true, &options);
-/// assert!((y.to_vec::<f32>()?[1] - 1.0).abs() < 1e-3);
-/// assert_eq!((mean.to_vec::<f32>()?, var.to_vec::<f32>()?), (vec![0.2], vec![1.1]));
-/// # Ok::<(), limpid_core::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct NormOptions {
-    /// The mean of each channel, over all batches.
-    pub running_mean: Option<Arc<Cell>>,
-    /// The variance of each channel, over all batches.
-    pub running_var: Option<Arc<Cell>>,
-    /// A factor for each channel.
-    pub weight: Option<Tensor>,
-    /// What is added to each channel.
-    pub bias: Option<Tensor>,
-    /// The weight of the new statistics in the running ones: a number, or a scalar where it is computed.
-    pub momentum: Value,
-    /// What is added to the variance.
-    pub eps: f64,
-}
-
-impl Default for NormOptions {
-    fn default() -> NormOptions {
-        let (running_mean, running_var, weight, bias) = (None, None, None, None);
-        NormOptions { running_mean, running_var, weight, bias, momentum: 0.1.into(), eps: 1e-5 }
+options! {
+    /// What the normalisations by running statistics take beside their input. Torch's defaults.
+    ///
+    /// The statistics are cells: of a buffer, in a module. Where the input's own are used, running ones take
+    /// (1 − momentum)·old + momentum·new, new being the mean and the *unbiased* variance; that assignment is pending, as
+    /// every one, and runs once.
+    ///
+    /// ```
+    /// use limpid_core::{Cell, NormOptions, Tensor};
+    /// let (mean, var) = (Cell::new(&Tensor::zeros([1]), false), Cell::new(&Tensor::ones([1]), false));
+    /// let options = NormOptions::new().running_mean(&mean).running_var(&var).eps(1e-3);
+    /// let y = Tensor::from([[1.0f32], [3.0]]).batch_norm(true, &options);
+    /// assert!((y.to_vec::<f32>()?[1] - 1.0).abs() < 1e-3);
+    /// assert_eq!((mean.to_vec::<f32>()?, var.to_vec::<f32>()?), (vec![0.2], vec![1.1]));
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    NormOptions {
+        tensors {
+            /// A factor for each channel.
+            weight,
+            /// What is added to each channel.
+            bias,
+        }
+        optional {
+            /// The mean of each channel, over all batches.
+            running_mean: Arc<Cell>,
+            /// The variance of each channel, over all batches.
+            running_var: Arc<Cell>,
+        }
+        into {
+            /// The weight of the new statistics in the running ones (default: 0.1): a number, or a scalar where it is
+            /// computed.
+            momentum: Value = 0.1,
+        }
+        values {
+            /// What is added to the variance (default: 10⁻⁵).
+            eps: f64 = 1e-5,
+        }
     }
 }
 
 impl NormOptions {
-    /// No statistics, no weight, no bias, momentum 0.1, eps 10⁻⁵.
-    pub fn new() -> NormOptions {
-        NormOptions::default()
-    }
-
-    /// The mean of each channel, over all batches.
-    pub fn running_mean(mut self, mean: impl Into<Arc<Cell>>) -> NormOptions {
-        self.running_mean = Some(mean.into());
-        self
-    }
-
-    /// The variance of each channel, over all batches.
-    pub fn running_var(mut self, var: impl Into<Arc<Cell>>) -> NormOptions {
-        self.running_var = Some(var.into());
-        self
-    }
-
-    /// A factor for each channel.
-    pub fn weight(mut self, weight: &Tensor) -> NormOptions {
-        self.weight = Some(weight.clone());
-        self
-    }
-
-    /// What is added to each channel.
-    pub fn bias(mut self, bias: &Tensor) -> NormOptions {
-        self.bias = Some(bias.clone());
-        self
-    }
-
-    /// The weight of the new statistics in the running ones.
-    pub fn momentum(mut self, momentum: impl Into<Value>) -> NormOptions {
-        self.momentum = momentum.into();
-        self
-    }
-
-    /// What is added to the variance.
-    pub fn eps(mut self, eps: f64) -> NormOptions {
-        self.eps = eps;
-        self
-    }
-
     /// Why `x` can not be normalised so, by its own statistics (`own`) or by running ones.
     fn refusal(&self, name: &str, x: &Tensor, own: bool) -> Option<Error> {
         let (shape, channels) = (x.shape(), x.size(1));

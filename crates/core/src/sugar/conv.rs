@@ -3,6 +3,7 @@
 use crate::compound::conv::{ConvAxis, convolve, turned};
 use crate::error::Result;
 use crate::op::movement::reshape;
+use crate::options;
 use crate::sizes::Sizes;
 use crate::sugar::windows::{along, batched, error, positive, with_batch, without_batch};
 use crate::tensor::Tensor;
@@ -40,113 +41,44 @@ impl std::fmt::Display for Padding {
     }
 }
 
-/// How the windows of [`Tensor::conv1d`], [`Tensor::conv2d`] and [`Tensor::conv3d`] move. Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConvOptions {
-    /// Steps between two windows (1).
-    pub stride: Sizes,
-    /// Zeros around the input (0).
-    pub padding: Padding,
-    /// Steps between two elements of a window (1).
-    pub dilation: Sizes,
-    /// Groups of channels that do not see each other (1).
-    pub groups: usize,
-}
-
-/// How the windows of [`Tensor::conv_transpose1d`], [`Tensor::conv_transpose2d`] and [`Tensor::conv_transpose3d`] move.
-/// Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConvTransposeOptions {
-    /// Steps in the result between two elements of the input (1).
-    pub stride: Sizes,
-    /// Elements that are cut off on both sides of the result (0).
-    pub padding: Sizes,
-    /// Elements that are added behind the result (0): less than the stride or the dilation.
-    pub output_padding: Sizes,
-    /// Groups of channels that do not see each other (1).
-    pub groups: usize,
-    /// Steps between two elements of a window (1).
-    pub dilation: Sizes,
-}
-
-impl Default for ConvOptions {
-    fn default() -> ConvOptions {
-        ConvOptions { stride: 1.into(), padding: 0.into(), dilation: 1.into(), groups: 1 }
+options! {
+    /// How the windows of [`Tensor::conv1d`], [`Tensor::conv2d`] and [`Tensor::conv3d`] move. Torch's names and defaults.
+    #[derive(PartialEq, Eq)]
+    ConvOptions {
+        into {
+            /// Steps between two windows (default: 1).
+            stride: Sizes = 1,
+            /// Zeros around the input (default: 0): numbers, [`Padding::Same`] or [`Padding::Valid`].
+            padding: Padding = 0,
+            /// Steps between two elements of a window (default: 1).
+            dilation: Sizes = 1,
+        }
+        values {
+            /// Groups of channels that do not see each other (default: 1).
+            groups: usize = 1,
+        }
     }
 }
 
-impl Default for ConvTransposeOptions {
-    fn default() -> ConvTransposeOptions {
-        let (stride, padding, output_padding, dilation) = (1.into(), 0.into(), 0.into(), 1.into());
-        ConvTransposeOptions { stride, padding, output_padding, groups: 1, dilation }
-    }
-}
-
-impl ConvOptions {
-    /// Torch's defaults.
-    pub fn new() -> ConvOptions {
-        ConvOptions::default()
-    }
-
-    /// Steps between two windows.
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> ConvOptions {
-        self.stride = stride.into();
-        self
-    }
-
-    /// Zeros around the input: numbers, [`Padding::Same`] or [`Padding::Valid`].
-    pub fn padding(mut self, padding: impl Into<Padding>) -> ConvOptions {
-        self.padding = padding.into();
-        self
-    }
-
-    /// Steps between two elements of a window.
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> ConvOptions {
-        self.dilation = dilation.into();
-        self
-    }
-
-    /// Groups of channels that do not see each other.
-    pub fn groups(mut self, groups: usize) -> ConvOptions {
-        self.groups = groups;
-        self
-    }
-}
-
-impl ConvTransposeOptions {
-    /// Torch's defaults.
-    pub fn new() -> ConvTransposeOptions {
-        ConvTransposeOptions::default()
-    }
-
-    /// Steps in the result between two elements of the input.
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> ConvTransposeOptions {
-        self.stride = stride.into();
-        self
-    }
-
-    /// Elements that are cut off on both sides of the result.
-    pub fn padding(mut self, padding: impl Into<Sizes>) -> ConvTransposeOptions {
-        self.padding = padding.into();
-        self
-    }
-
-    /// Elements that are added behind the result.
-    pub fn output_padding(mut self, output_padding: impl Into<Sizes>) -> ConvTransposeOptions {
-        self.output_padding = output_padding.into();
-        self
-    }
-
-    /// Groups of channels that do not see each other.
-    pub fn groups(mut self, groups: usize) -> ConvTransposeOptions {
-        self.groups = groups;
-        self
-    }
-
-    /// Steps between two elements of a window.
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> ConvTransposeOptions {
-        self.dilation = dilation.into();
-        self
+options! {
+    /// How the windows of [`Tensor::conv_transpose1d`], [`Tensor::conv_transpose2d`] and [`Tensor::conv_transpose3d`]
+    /// move. Torch's names and defaults.
+    #[derive(PartialEq, Eq)]
+    ConvTransposeOptions {
+        into {
+            /// Steps in the result between two elements of the input (default: 1).
+            stride: Sizes = 1,
+            /// Elements that are cut off on both sides of the result (default: 0).
+            padding: Sizes = 0,
+            /// Elements that are added behind the result (default: 0): less than the stride or the dilation.
+            output_padding: Sizes = 0,
+            /// Steps between two elements of a window (default: 1).
+            dilation: Sizes = 1,
+        }
+        values {
+            /// Groups of channels that do not see each other (default: 1).
+            groups: usize = 1,
+        }
     }
 }
 

@@ -5,66 +5,42 @@ use limpid_kernels::index::ScatterFn;
 
 use crate::error::Error;
 use crate::op::movement;
+use crate::options;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// What a lookup does beside reading rows: torch's keywords of `embedding`, with its defaults.
-///
-/// ```
-/// use limpid_core::{EmbeddingOptions, Tensor};
-/// let table = Tensor::from([[3.0f32, 4.0], [0.3, 0.4]]);
-/// let rows = table.embedding_with(&Tensor::from([0i64, 1]), &EmbeddingOptions::new().max_norm(1.0));
-/// assert!((rows.norm(1).to_vec::<f32>()?[0] - 1.0).abs() < 1e-6);
-/// # Ok::<(), limpid_core::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct EmbeddingOptions {
-    pub(crate) padding_idx: Option<isize>,
-    pub(crate) max_norm: Option<f64>,
-    pub(crate) norm_type: f64,
-    pub(crate) scale_grad_by_freq: bool,
-    pub(crate) sparse: bool,
-}
-
-impl Default for EmbeddingOptions {
-    fn default() -> EmbeddingOptions {
-        EmbeddingOptions { padding_idx: None, max_norm: None, norm_type: 2.0, scale_grad_by_freq: false, sparse: false }
+options! {
+    /// What a lookup does beside reading rows: torch's keywords of `embedding`, with its defaults.
+    ///
+    /// ```
+    /// use limpid_core::{EmbeddingOptions, Tensor};
+    /// let table = Tensor::from([[3.0f32, 4.0], [0.3, 0.4]]);
+    /// let rows = table.embedding_with(&Tensor::from([0i64, 1]), &EmbeddingOptions::new().max_norm(1.0));
+    /// assert!((rows.norm(1).to_vec::<f32>()?[0] - 1.0).abs() < 1e-6);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    #[derive(PartialEq)]
+    EmbeddingOptions {
+        into {
+            /// The row that gets no gradient, and that bags leave out; negative ones count from the end.
+            padding_idx: Option<isize> = None,
+            /// Rows with a larger norm are scaled down to this one before they are read. A table that is a tensor stays
+            /// as it is; the modules change theirs, as torch does.
+            max_norm: Option<f64> = None,
+        }
+        values {
+            /// The p of the p-norm of `max_norm` (default: 2).
+            norm_type: f64 = 2.0,
+            /// Whether the gradient of a row is divided by the number of times it is read.
+            scale_grad_by_freq: bool = false,
+            /// Whether the table's gradient is one of rows ([`gradients_by_rows`](crate::gradients_by_rows)), so that a
+            /// step costs what was read, not the table.
+            sparse: bool = false,
+        }
     }
 }
 
 impl EmbeddingOptions {
-    /// Torch's defaults.
-    pub fn new() -> EmbeddingOptions {
-        EmbeddingOptions::default()
-    }
-
-    /// The row that gets no gradient, and that bags leave out; negative ones count from the end.
-    pub fn padding_idx(self, index: impl Into<Option<isize>>) -> EmbeddingOptions {
-        EmbeddingOptions { padding_idx: index.into(), ..self }
-    }
-
-    /// Rows with a larger norm are scaled down to this one before they are read. A table that is a tensor stays as it
-    /// is; the modules change theirs, as torch does.
-    pub fn max_norm(self, norm: impl Into<Option<f64>>) -> EmbeddingOptions {
-        EmbeddingOptions { max_norm: norm.into(), ..self }
-    }
-
-    /// The p of the p-norm of `max_norm` (default: 2).
-    pub fn norm_type(self, p: f64) -> EmbeddingOptions {
-        EmbeddingOptions { norm_type: p, ..self }
-    }
-
-    /// Whether the gradient of a row is divided by the number of times it is read.
-    pub fn scale_grad_by_freq(self, scale: bool) -> EmbeddingOptions {
-        EmbeddingOptions { scale_grad_by_freq: scale, ..self }
-    }
-
-    /// Whether the table's gradient is one of rows ([`gradients_by_rows`](crate::gradients_by_rows)), so that a step
-    /// costs what was read, not the table.
-    pub fn sparse(self, sparse: bool) -> EmbeddingOptions {
-        EmbeddingOptions { sparse, ..self }
-    }
-
     /// The padding row from 0, in a table of `rows`.
     fn padding(&self, name: &str, rows: usize) -> Result<Option<i64>, Error> {
         let Some(index) = self.padding_idx else { return Ok(None) };
@@ -102,45 +78,23 @@ pub enum BagMode {
     Max,
 }
 
-/// Torch's keywords of `embedding_bag` beside those of [`EmbeddingOptions`].
-#[derive(Clone, Debug, Default)]
-pub struct EmbeddingBagOptions {
-    pub(crate) rows: EmbeddingOptions,
-    pub(crate) mode: BagMode,
-    pub(crate) offsets: Option<Tensor>,
-    pub(crate) include_last_offset: bool,
-    pub(crate) per_sample_weights: Option<Tensor>,
-}
-
-impl EmbeddingBagOptions {
-    /// Torch's defaults: means.
-    pub fn new() -> EmbeddingBagOptions {
-        EmbeddingBagOptions::default()
-    }
-
-    /// With these options of the lookup.
-    pub fn rows(self, rows: EmbeddingOptions) -> EmbeddingBagOptions {
-        EmbeddingBagOptions { rows, ..self }
-    }
-
-    /// Sum, mean (default) or maximum.
-    pub fn mode(self, mode: BagMode) -> EmbeddingBagOptions {
-        EmbeddingBagOptions { mode, ..self }
-    }
-
-    /// Where each bag begins in an index of one axis: integers `[bags]`, rising from 0.
-    pub fn offsets(self, offsets: impl Into<Option<Tensor>>) -> EmbeddingBagOptions {
-        EmbeddingBagOptions { offsets: offsets.into(), ..self }
-    }
-
-    /// Whether the last offset is the end of the last bag instead of the beginning of one.
-    pub fn include_last_offset(self, include: bool) -> EmbeddingBagOptions {
-        EmbeddingBagOptions { include_last_offset: include, ..self }
-    }
-
-    /// A factor for each index, of its shape; with sums only.
-    pub fn per_sample_weights(self, weights: impl Into<Option<Tensor>>) -> EmbeddingBagOptions {
-        EmbeddingBagOptions { per_sample_weights: weights.into(), ..self }
+options! {
+    /// Torch's keywords of `embedding_bag` beside those of [`EmbeddingOptions`].
+    EmbeddingBagOptions {
+        tensors {
+            /// Where each bag begins in an index of one axis: integers `[bags]`, rising from 0.
+            offsets,
+            /// A factor for each index, of its shape; with sums only.
+            per_sample_weights,
+        }
+        values {
+            /// The options of the lookup.
+            rows: EmbeddingOptions = EmbeddingOptions::new(),
+            /// Sum, mean (default) or maximum.
+            mode: BagMode = BagMode::Mean,
+            /// Whether the last offset is the end of the last bag instead of the beginning of one.
+            include_last_offset: bool = false,
+        }
     }
 }
 
@@ -211,7 +165,7 @@ impl Tensor {
     /// ```
     /// use limpid_core::{BagMode, EmbeddingBagOptions, Tensor};
     /// let table = Tensor::from([[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]]);
-    /// let options = EmbeddingBagOptions::new().mode(BagMode::Sum).offsets(Tensor::from([0i64, 2]));
+    /// let options = EmbeddingBagOptions::new().mode(BagMode::Sum).offsets(&Tensor::from([0i64, 2]));
     /// let bags = table.embedding_bag(&Tensor::from([0i64, 1, 2]), &options);
     /// assert_eq!(bags.to_vec::<f32>()?, [4.0, 6.0, 5.0, 6.0]);
     /// # Ok::<(), limpid_core::Error>(())

@@ -4,6 +4,7 @@ use limpid_kernels::DType;
 
 use crate::compound::fft::transform;
 use crate::error::Error;
+use crate::options;
 use crate::shape::Shape;
 use crate::sugar::pad::PadMode;
 use crate::tensor::Tensor;
@@ -30,78 +31,29 @@ impl FftNorm {
     }
 }
 
-/// The arguments of [`Tensor::stft`], with torch's defaults.
-#[derive(Clone, Debug)]
-pub struct StftOptions {
-    hop_length: Option<usize>,
-    win_length: Option<usize>,
-    window: Option<Tensor>,
-    center: bool,
-    pad_mode: PadMode,
-    normalized: bool,
-    onesided: bool,
-}
-
-impl Default for StftOptions {
-    fn default() -> StftOptions {
-        StftOptions {
-            hop_length: None,
-            win_length: None,
-            window: None,
-            center: true,
-            pad_mode: PadMode::Reflect,
-            normalized: false,
-            onesided: true,
+options! {
+    /// The arguments of [`Tensor::stft`]. Torch's names and defaults.
+    StftOptions {
+        tensors {
+            /// A factor for each place of the window (default: ones).
+            window,
         }
-    }
-}
-
-impl StftOptions {
-    /// Torch's defaults.
-    pub fn new() -> StftOptions {
-        StftOptions::default()
-    }
-
-    /// Places between two frames (default: a quarter of `n_fft`).
-    pub fn hop_length(mut self, length: usize) -> StftOptions {
-        self.hop_length = Some(length);
-        self
-    }
-
-    /// The window's length (default: `n_fft`); a shorter one stands in the middle of the frame.
-    pub fn win_length(mut self, length: usize) -> StftOptions {
-        self.win_length = Some(length);
-        self
-    }
-
-    /// A factor for each place of the window (default: ones).
-    pub fn window(mut self, window: &Tensor) -> StftOptions {
-        self.window = Some(window.clone());
-        self
-    }
-
-    /// Whether frame t is centred at t·hop (default: yes): the signal is padded by half a frame.
-    pub fn center(mut self, center: bool) -> StftOptions {
-        self.center = center;
-        self
-    }
-
-    /// How it is padded (default: mirrored).
-    pub fn pad_mode(mut self, mode: PadMode) -> StftOptions {
-        self.pad_mode = mode;
-        self
-    }
-
-    /// Whether results are divided by √n_fft (default: no).
-    pub fn normalized(mut self, normalized: bool) -> StftOptions {
-        self.normalized = normalized;
-        self
-    }
-
-    /// Whether only the frequencies up to the half are returned (default: yes).
-    pub fn onesided(mut self, onesided: bool) -> StftOptions {
-        self.onesided = onesided;
-        self
+        into {
+            /// Places between two frames (default: a quarter of `n_fft`).
+            hop_length: Option<usize> = None,
+            /// The window's length (default: `n_fft`); a shorter one stands in the middle of the frame.
+            win_length: Option<usize> = None,
+        }
+        values {
+            /// Whether frame t is centred at t·hop (default: yes): the signal is padded by half a frame.
+            center: bool = true,
+            /// How it is padded (default: mirrored).
+            pad_mode: PadMode = PadMode::Reflect,
+            /// Whether results are divided by √n_fft (default: no).
+            normalized: bool = false,
+            /// Whether only the frequencies up to the half are returned (default: yes).
+            onesided: bool = true,
+        }
     }
 }
 

@@ -4,50 +4,24 @@ use crate::error::Result;
 use crate::op::AxisList;
 use crate::op::movement::{overlap_add, pad, permute, reshape, slice, window, windows};
 use crate::op::source;
+use crate::options;
 use crate::shape::Shape;
 use crate::sizes::Sizes;
 use crate::sugar::windows::{along, batched, error, positive, with_batch, without_batch};
 use crate::tensor::Tensor;
 
-/// How the blocks of [`Tensor::im2col`] and [`Tensor::fold`] move. Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoldOptions {
-    /// Steps between two elements of a block (1).
-    pub dilation: Sizes,
-    /// Zeros around the image (0).
-    pub padding: Sizes,
-    /// Steps between two blocks (1).
-    pub stride: Sizes,
-}
-
-impl Default for FoldOptions {
-    fn default() -> FoldOptions {
-        FoldOptions { dilation: 1.into(), padding: 0.into(), stride: 1.into() }
-    }
-}
-
-impl FoldOptions {
-    /// Torch's defaults.
-    pub fn new() -> FoldOptions {
-        FoldOptions::default()
-    }
-
-    /// Steps between two elements of a block.
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> FoldOptions {
-        self.dilation = dilation.into();
-        self
-    }
-
-    /// Zeros around the image.
-    pub fn padding(mut self, padding: impl Into<Sizes>) -> FoldOptions {
-        self.padding = padding.into();
-        self
-    }
-
-    /// Steps between two blocks.
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> FoldOptions {
-        self.stride = stride.into();
-        self
+options! {
+    /// How the blocks of [`Tensor::im2col`] and [`Tensor::fold`] move. Torch's names and defaults.
+    #[derive(PartialEq, Eq)]
+    FoldOptions {
+        into {
+            /// Steps between two elements of a block (default: 1).
+            dilation: Sizes = 1,
+            /// Zeros around the image (default: 0).
+            padding: Sizes = 0,
+            /// Steps between two blocks (default: 1).
+            stride: Sizes = 1,
+        }
     }
 }
 

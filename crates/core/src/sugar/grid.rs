@@ -5,6 +5,7 @@ use limpid_kernels::DType;
 use crate::compound::softmax::wide;
 use crate::error::{Error, Result};
 use crate::op::{index, movement};
+use crate::options;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -32,33 +33,22 @@ pub enum GridPadding {
     Reflection,
 }
 
-/// How [`Tensor::grid_sample`] samples. Torch's names and defaults.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GridOptions {
-    mode: GridMode,
-    padding: GridPadding,
-    align_corners: bool,
+options! {
+    /// How [`Tensor::grid_sample`] samples. Torch's names and defaults.
+    #[derive(Copy, PartialEq, Eq)]
+    GridOptions {
+        values {
+            /// How values between elements are made (default: bilinear).
+            mode: GridMode = GridMode::Bilinear,
+            /// What is found outside (default: zeros).
+            padding_mode: GridPadding = GridPadding::Zeros,
+            /// Whether −1 and 1 are the centres of the outermost elements, instead of the outer edges (default: no).
+            align_corners: bool = false,
+        }
+    }
 }
 
 impl GridOptions {
-    /// How values between elements are made (default: bilinear).
-    pub fn mode(mut self, mode: GridMode) -> GridOptions {
-        self.mode = mode;
-        self
-    }
-
-    /// What is found outside (default: zeros).
-    pub fn padding_mode(mut self, padding: GridPadding) -> GridOptions {
-        self.padding = padding;
-        self
-    }
-
-    /// Whether −1 and 1 are the centres of the outermost elements, instead of the outer edges (default: no).
-    pub fn align_corners(mut self, align: bool) -> GridOptions {
-        self.align_corners = align;
-        self
-    }
-
     /// Where grid coordinates, from −1 to 1, are in elements of an axis of `size`.
     #[track_caller]
     fn place(self, grid: &Tensor, size: usize) -> Tensor {
@@ -75,7 +65,7 @@ impl GridOptions {
     #[track_caller]
     fn inside(self, at: &Tensor, size: usize) -> Tensor {
         let last = size as f64 - 1.0;
-        let at = match self.padding {
+        let at = match self.padding_mode {
             GridPadding::Zeros => return at.clone(),
             // No gradient passes at the border.
             GridPadding::Border => at.hardtanh(0.0, last),
@@ -144,7 +134,7 @@ impl Tensor {
     /// use limpid_core::{GridOptions, Tensor};
     /// let x = Tensor::from([[[[1.0f32, 2.0], [3.0, 4.0]]]]);
     /// let grid = Tensor::from([[[[0.0f32, 0.0], [1.0, 1.0]]]]);
-    /// let y = x.grid_sample(&grid, GridOptions::default().align_corners(true));
+    /// let y = x.grid_sample(&grid, &GridOptions::new().align_corners(true));
     /// assert_eq!(y.to_vec::<f32>()?, [2.5, 4.0]);
     /// # Ok::<(), limpid_core::Error>(())
     /// ```
@@ -152,7 +142,7 @@ impl Tensor {
     /// # Errors
     /// At the read: other numbers of axes, batches or types that differ, an input without elements.
     #[track_caller]
-    pub fn grid_sample(&self, grid: &Tensor, options: GridOptions) -> Tensor {
+    pub fn grid_sample(&self, grid: &Tensor, options: &GridOptions) -> Tensor {
         let spatial = self.rank().saturating_sub(2);
         if let Err(error) = self.check_grid(grid) {
             let shape = if grid.rank() == self.rank() && spatial > 0 {
@@ -301,7 +291,7 @@ impl Sampled {
 
     /// Linear along each axis.
     #[track_caller]
-    fn linear(&self, places: &[Tensor], options: GridOptions) -> Tensor {
+    fn linear(&self, places: &[Tensor], options: &GridOptions) -> Tensor {
         let mut sides = Vec::new();
         for (place, &size) in places.iter().zip(&self.sizes) {
             let at = options.inside(place, size);
@@ -314,7 +304,7 @@ impl Sampled {
 
     /// Keys' kernel along each axis. Each element is looked for outside by itself.
     #[track_caller]
-    fn cubic(&self, places: &[Tensor], options: GridOptions) -> Tensor {
+    fn cubic(&self, places: &[Tensor], options: &GridOptions) -> Tensor {
         let mut sides = Vec::new();
         for (place, &size) in places.iter().zip(&self.sizes) {
             let low = place.floor().detach();

@@ -5,118 +5,54 @@ use limpid_kernels::pooling::{Divisor, Windows};
 use crate::compound::pool::{Axes, avg_pool, max_pool};
 use crate::error::Result;
 use crate::op::movement::reshape;
+use crate::options;
 use crate::shape::Shape;
 use crate::sizes::{OutputSizes, Sizes};
 use crate::sugar::unpool::MaxUnpoolOptions;
 use crate::sugar::windows::{PerAxis, along, batched, error, positive};
 use crate::tensor::Tensor;
 
-/// How the windows of [`Tensor::max_pool2d`] move. Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaxPoolOptions {
-    /// Steps between two windows (`None`: the size of a window).
-    pub stride: Option<Sizes>,
-    /// Places of −∞ around the input (0): at most half a window.
-    pub padding: Sizes,
-    /// Steps between two elements of a window (1).
-    pub dilation: Sizes,
-    /// Whether a last window may reach beyond the padding (no).
-    pub ceil_mode: bool,
-}
-
-/// How the windows of [`Tensor::avg_pool2d`] move, and what they divide by. Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AvgPoolOptions {
-    /// Steps between two windows (`None`: the size of a window).
-    pub stride: Option<Sizes>,
-    /// Zeros around the input (0): at most half a window.
-    pub padding: Sizes,
-    /// Whether a last window may reach beyond the padding (no).
-    pub ceil_mode: bool,
-    /// Whether the padding's places are counted (yes).
-    pub count_include_pad: bool,
-    /// What sums are divided by in place of the number of elements.
-    pub divisor_override: Option<i64>,
-}
-
-impl Default for MaxPoolOptions {
-    fn default() -> MaxPoolOptions {
-        MaxPoolOptions { stride: None, padding: 0.into(), dilation: 1.into(), ceil_mode: false }
+options! {
+    /// How the windows of [`Tensor::max_pool2d`] move. Torch's names and defaults.
+    #[derive(PartialEq, Eq)]
+    MaxPoolOptions {
+        optional {
+            /// Steps between two windows (default: the size of a window).
+            stride: Sizes,
+        }
+        into {
+            /// Places of −∞ around the input (default: 0): at most half a window.
+            padding: Sizes = 0,
+            /// Steps between two elements of a window (default: 1).
+            dilation: Sizes = 1,
+        }
+        values {
+            /// Whether a last window may reach beyond the padding (default: no).
+            ceil_mode: bool = false,
+        }
     }
 }
 
-impl Default for AvgPoolOptions {
-    fn default() -> AvgPoolOptions {
-        let (stride, padding) = (None, 0.into());
-        AvgPoolOptions { stride, padding, ceil_mode: false, count_include_pad: true, divisor_override: None }
-    }
-}
-
-impl MaxPoolOptions {
-    /// Torch's defaults.
-    pub fn new() -> MaxPoolOptions {
-        MaxPoolOptions::default()
-    }
-
-    /// Steps between two windows.
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> MaxPoolOptions {
-        self.stride = Some(stride.into());
-        self
-    }
-
-    /// Places of −∞ around the input.
-    pub fn padding(mut self, padding: impl Into<Sizes>) -> MaxPoolOptions {
-        self.padding = padding.into();
-        self
-    }
-
-    /// Steps between two elements of a window.
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> MaxPoolOptions {
-        self.dilation = dilation.into();
-        self
-    }
-
-    /// Whether a last window may reach beyond the padding.
-    pub fn ceil_mode(mut self, ceil_mode: bool) -> MaxPoolOptions {
-        self.ceil_mode = ceil_mode;
-        self
-    }
-}
-
-impl AvgPoolOptions {
-    /// Torch's defaults.
-    pub fn new() -> AvgPoolOptions {
-        AvgPoolOptions::default()
-    }
-
-    /// Steps between two windows.
-    pub fn stride(mut self, stride: impl Into<Sizes>) -> AvgPoolOptions {
-        self.stride = Some(stride.into());
-        self
-    }
-
-    /// Zeros around the input.
-    pub fn padding(mut self, padding: impl Into<Sizes>) -> AvgPoolOptions {
-        self.padding = padding.into();
-        self
-    }
-
-    /// Whether a last window may reach beyond the padding.
-    pub fn ceil_mode(mut self, ceil_mode: bool) -> AvgPoolOptions {
-        self.ceil_mode = ceil_mode;
-        self
-    }
-
-    /// Whether the padding's places are counted.
-    pub fn count_include_pad(mut self, count: bool) -> AvgPoolOptions {
-        self.count_include_pad = count;
-        self
-    }
-
-    /// What sums are divided by in place of the number of elements.
-    pub fn divisor_override(mut self, divisor: i64) -> AvgPoolOptions {
-        self.divisor_override = Some(divisor);
-        self
+options! {
+    /// How the windows of [`Tensor::avg_pool2d`] move, and what they divide by. Torch's names and defaults.
+    #[derive(PartialEq)]
+    AvgPoolOptions {
+        optional {
+            /// Steps between two windows (default: the size of a window).
+            stride: Sizes,
+            /// What sums are divided by in place of the number of elements.
+            divisor_override: i64,
+        }
+        into {
+            /// Zeros around the input (default: 0): at most half a window.
+            padding: Sizes = 0,
+        }
+        values {
+            /// Whether a last window may reach beyond the padding (default: no).
+            ceil_mode: bool = false,
+            /// Whether the padding's places are counted (default: yes).
+            count_include_pad: bool = true,
+        }
     }
 }
 

@@ -7,51 +7,47 @@ use crate::compound::pool::largest;
 use crate::error::{Error, Result};
 use crate::op::movement::{broadcast, reshape};
 use crate::op::{index, source};
+use crate::options;
 use crate::shape::Shape;
 use crate::sizes::Sizes;
 use crate::sugar::pool::Planes;
 use crate::sugar::windows::{PerAxis, along, error, positive};
 use crate::tensor::Tensor;
 
-/// The windows that [`Tensor::max_unpool2d`] undoes. Torch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaxUnpoolOptions {
-    /// Steps between two windows (`None`: the size of a window).
-    pub stride: Option<Sizes>,
-    /// Places around the input (0).
-    pub padding: Sizes,
-    /// The result's spatial sizes, or all of its sizes.
-    pub output_size: Option<Sizes>,
-}
-
-impl Default for MaxUnpoolOptions {
-    fn default() -> MaxUnpoolOptions {
-        MaxUnpoolOptions { stride: None, padding: 0.into(), output_size: None }
+options! {
+    /// The windows that [`Tensor::max_unpool2d`] undoes. Torch's names and defaults.
+    #[derive(PartialEq, Eq)]
+    MaxUnpoolOptions {
+        optional {
+            /// Steps between two windows (default: the size of a window).
+            stride: Sizes,
+            /// The result's spatial sizes, or all of its sizes.
+            output_size: Sizes,
+        }
+        into {
+            /// Places around the input (default: 0).
+            padding: Sizes = 0,
+        }
     }
 }
 
-/// The windows of [`Tensor::fractional_max_pool2d`]. Torch's names and defaults.
-#[derive(Clone, Debug, Default)]
-pub struct FractionalMaxPoolOptions {
-    /// Numbers of windows along the axes; this or `output_ratio`.
-    pub output_size: Option<Sizes>,
-    /// Numbers of windows as parts of the input's sizes, each in 0 … 1: one number, or one for each axis.
-    pub output_ratio: Option<Vec<f64>>,
-    /// Where windows begin, [N or more, C, axes] in 0 … 1; drawn where there are none.
-    pub random_samples: Option<Tensor>,
+options! {
+    /// The windows of [`Tensor::fractional_max_pool2d`]. Torch's names and defaults.
+    FractionalMaxPoolOptions {
+        tensors {
+            /// Where windows begin, [N or more, C, axes] in 0 … 1; drawn where there are none.
+            random_samples,
+        }
+        optional {
+            /// Numbers of windows along the axes; this or `output_ratio`.
+            output_size: Sizes,
+            /// Numbers of windows as parts of the input's sizes, each in 0 … 1: one number, or one for each axis.
+            output_ratio: Vec<f64>,
+        }
+    }
 }
 
 impl FractionalMaxPoolOptions {
-    /// So many windows along the axes.
-    pub fn size(output_size: impl Into<Sizes>) -> FractionalMaxPoolOptions {
-        FractionalMaxPoolOptions { output_size: Some(output_size.into()), ..Default::default() }
-    }
-
-    /// So many windows as this part of the input's sizes.
-    pub fn ratio(output_ratio: f64) -> FractionalMaxPoolOptions {
-        FractionalMaxPoolOptions { output_ratio: Some(vec![output_ratio]), ..Default::default() }
-    }
-
     fn counts(&self, name: &str, size: &[usize]) -> Result<PerAxis> {
         let d = size.len();
         if let Some(sizes) = &self.output_size {
@@ -257,7 +253,7 @@ fractional! {
     /// ```
     /// use limpid_core::{FractionalMaxPoolOptions, Tensor};
     /// let x = Tensor::rand([1, 2, 7, 7]);
-    /// assert_eq!(x.fractional_max_pool2d(2, &FractionalMaxPoolOptions::ratio(0.7)).shape()[..], [1, 2, 4, 4]);
+    /// assert_eq!(x.fractional_max_pool2d(2, &FractionalMaxPoolOptions::new().output_ratio([0.7])).shape()[..], [1, 2, 4, 4]);
     /// ```
     ///
     /// # Errors

@@ -377,7 +377,7 @@ const RESAMPLED: &[(&str, bool, One)] = &[
         let moves = Tensor::stack(&[&x.sum(-1).sin(), &x.select(1, 0).cos()], -1) * 0.05;
         let (image, grid) = (x.view([1, 1, x.size(0), x.size(1)]), (base + moves).view([1, 1, x.size(0), 2]));
         let all =
-            |mode, padding| image.grid_sample(&grid, GridOptions::default().mode(mode).padding_mode(padding)).square();
+            |mode, padding| image.grid_sample(&grid, &GridOptions::new().mode(mode).padding_mode(padding)).square();
         vec![
             all(GridMode::Bilinear, GridPadding::Zeros),
             all(GridMode::Bilinear, GridPadding::Reflection),
@@ -728,10 +728,10 @@ fn gradients_of_compounds_in_every_float_type() {
 fn bags() -> [fn(&Tensor) -> EmbeddingBagOptions; 3] {
     [
         |weights| {
-            let options = EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])).mode(BagMode::Sum);
-            options.per_sample_weights(weights.clone())
+            let options = EmbeddingBagOptions::new().offsets(&Tensor::from([0i64, 3, 3])).mode(BagMode::Sum);
+            options.per_sample_weights(weights)
         },
-        |_| EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])),
-        |_| EmbeddingBagOptions::new().offsets(Tensor::from([0i64, 3, 3])).mode(BagMode::Max),
+        |_| EmbeddingBagOptions::new().offsets(&Tensor::from([0i64, 3, 3])),
+        |_| EmbeddingBagOptions::new().offsets(&Tensor::from([0i64, 3, 3])).mode(BagMode::Max),
     ]
 }

@@ -32,7 +32,7 @@ pub use regression::{
     huber_loss, kl_div, l1_loss, mse_loss, poisson_nll_loss, smooth_l1_loss,
 };
 
-use limpid_core::{Error, Tensor};
+use limpid_core::{Error, Tensor, setters};
 
 /// How the losses of the elements become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,17 +88,3 @@ fn same_shape(name: &str, input: &Tensor, target: &Tensor) -> Option<Tensor> {
     }
     None
 }
-
-/// Setters by the names of torch's keywords.
-macro_rules! setters {
-    ($name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
-        impl $name {
-            $($(#[$doc])*
-            pub fn $field(mut self, $field: $type) -> $name {
-                self.$field = $field;
-                self
-            })*
-        }
-    };
-}
-use setters;

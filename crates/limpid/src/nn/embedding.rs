@@ -319,10 +319,13 @@ impl EmbeddingBag {
     pub fn forward(&self, x: &Tensor, offsets: Option<&Tensor>, per_sample_weights: Option<&Tensor>) -> Tensor {
         let scope = Scope::enter(self);
         self.table.limit(&self.weight, x);
-        let rows = self.table.lookup().max_norm(self.table.bad_limit());
-        let options = EmbeddingBagOptions::new().rows(rows).mode(self.mode).offsets(offsets.cloned());
-        let options = options.include_last_offset(self.include_last_offset);
-        let options = options.per_sample_weights(per_sample_weights.cloned());
+        let options = EmbeddingBagOptions {
+            rows: self.table.lookup().max_norm(self.table.bad_limit()),
+            mode: self.mode,
+            offsets: offsets.cloned(),
+            include_last_offset: self.include_last_offset,
+            per_sample_weights: per_sample_weights.cloned(),
+        };
         scope.output(self.weight.tensor().embedding_bag(x, &options))
     }
 }

@@ -17,7 +17,6 @@ mod lazy;
 mod lazy_norm;
 mod linear;
 mod norm;
-mod options;
 mod packed;
 mod pad;
 mod pool;

@@ -1,9 +1,9 @@
 //! Adadelta (Zeiler 2012).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adadelta: v ← ρv + (1−ρ)g² ; Δ = √(u + eps)/√(v + eps) · g ; u ← ρu + (1−ρ)Δ² ; p ← p − lr·Δ. Torch's
@@ -14,7 +14,7 @@ pub type Adadelta = FirstOrder<Deltas>;
 #[derive(Debug)]
 pub struct Deltas;
 
-setters! { Adadelta {
+setters! { Adadelta by with {
     /// With this rate of forgetting (default: 0.9).
     rho: f64,
     /// With this addend under the roots (default: 1e-6).

@@ -1,9 +1,9 @@
 //! Adafactor (Shazeer, Stern 2018).
 
-use limpid_core::{DType, Shape, Tensor};
+use limpid_core::{DType, Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adafactor: of a matrix's mean squared gradients only the means R of rows and C of columns are kept, V = R·C/mean(R),
@@ -16,7 +16,7 @@ pub type Adafactor = FirstOrder<Factors>;
 #[derive(Debug)]
 pub struct Factors;
 
-setters! { Adafactor {
+setters! { Adafactor by with {
     /// With this power of the step, at most 0 (default: −0.8).
     beta2_decay: f64,
     /// With updates clipped to this root mean square (default: 1).

@@ -1,9 +1,9 @@
 //! Adagrad (Duchi, Hazan, Singer 2011).
 
-use limpid_core::{Rows, Shape, Tensor};
+use limpid_core::{Rows, Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adagrad: s ← s + g² ; p ← p − lr/(1 + (t−1)·lr_decay) · g/(√s + eps). Torch's `optim.Adagrad`; the rate is 1e-2
@@ -14,7 +14,7 @@ pub type Adagrad = FirstOrder<Sums>;
 #[derive(Debug)]
 pub struct Sums;
 
-setters! { Adagrad {
+setters! { Adagrad by with {
     /// With a rate that falls with the number of steps (default: 0).
     lr_decay: f64,
     /// With this weight decay (default: 0).

@@ -1,9 +1,9 @@
 //! Adam (Kingma, Ba 2014) and AdamW (Loshchilov, Hutter 2017).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update, power};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adam: each weight's step is its mean gradient over the root of its mean squared gradient,
@@ -19,7 +19,7 @@ pub type AdamW = FirstOrder<Moments<true>>;
 #[derive(Debug)]
 pub struct Moments<const DECOUPLED: bool>;
 
-setters! { Adam {
+setters! { Adam by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the denominator (default: 1e-8).
@@ -34,7 +34,7 @@ setters! { Adam {
     decoupled_weight_decay: bool,
 } }
 
-setters! { AdamW {
+setters! { AdamW by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the denominator (default: 1e-8).

@@ -1,9 +1,9 @@
 //! Adamax (Kingma, Ba 2014).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update, power};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adamax, Adam by the infinity norm: m ← β₁m + (1−β₁)g ; u ← max(β₂u, |g| + eps) ; p ← p − lr/(1−β₁ᵗ) · m/u.
@@ -14,7 +14,7 @@ pub type Adamax = FirstOrder<Largest>;
 #[derive(Debug)]
 pub struct Largest;
 
-setters! { Adamax {
+setters! { Adamax by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the gradient's size (default: 1e-8).

@@ -1,9 +1,9 @@
 //! Averaged stochastic gradient descent (Polyak, Juditsky 1992).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Averaged SGD: p ← p·(1 − λη) − η·g with η = lr/(1 + λ·lr·t)^α, and beside it the mean of the values from step t0 on,
@@ -14,7 +14,7 @@ pub type ASGD = FirstOrder<Averaged>;
 #[derive(Debug)]
 pub struct Averaged;
 
-setters! { ASGD {
+setters! { ASGD by with {
     /// With this decay term λ (default: 1e-4).
     lambd: f64,
     /// With this power of the rate's fall (default: 0.75).

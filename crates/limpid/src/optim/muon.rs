@@ -1,9 +1,9 @@
 //! Muon (Jordan et al. 2024).
 
-use limpid_core::{DType, Error, Shape, Tensor};
+use limpid_core::{DType, Error, Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 use crate::param::Parameter;
 
@@ -30,7 +30,7 @@ pub type Muon = FirstOrder<Orthogonal>;
 #[derive(Debug)]
 pub struct Orthogonal;
 
-setters! { Muon {
+setters! { Muon by with {
     /// With this decoupled weight decay (default: 0.1).
     weight_decay: f64,
     /// With this momentum (default: 0.95).

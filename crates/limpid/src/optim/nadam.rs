@@ -1,9 +1,9 @@
 //! NAdam (Dozat 2016).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update, power};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// NAdam, Adam with Nesterov's momentum: with μₜ = β₁(1 − ½·0.96^(t·momentum_decay)) and M the product of all μ so far,
@@ -15,7 +15,7 @@ pub type NAdam = FirstOrder<Nesterov>;
 #[derive(Debug)]
 pub struct Nesterov;
 
-setters! { NAdam {
+setters! { NAdam by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the denominator (default: 1e-8).

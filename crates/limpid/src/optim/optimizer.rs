@@ -261,18 +261,3 @@ impl<R: Rule> Optimizer for FirstOrder<R> {
         self.core.0.load_state_dict(state, R::keeps)
     }
 }
-
-/// Setters of options, named as torch's keywords.
-macro_rules! setters {
-    ($optimizer:ident { $($(#[$doc:meta])* $option:ident: $type:ty,)* }) => {
-        impl $optimizer {
-            $(
-                $(#[$doc])*
-                pub fn $option(self, $option: $type) -> $optimizer {
-                    self.with(stringify!($option), $option)
-                }
-            )*
-        }
-    };
-}
-pub(crate) use setters;

@@ -1,9 +1,9 @@
 //! RAdam (Liu et al. 2019).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update, power};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// RAdam, Adam whose variance is rectified: with ρ∞ = 2/(1−β₂) − 1 and ρₜ = ρ∞ − 2tβ₂ᵗ/(1−β₂ᵗ), Adam's step times
@@ -15,7 +15,7 @@ pub type RAdam = FirstOrder<Rectified>;
 #[derive(Debug)]
 pub struct Rectified;
 
-setters! { RAdam {
+setters! { RAdam by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the denominator (default: 1e-8).

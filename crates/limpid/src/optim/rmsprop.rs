@@ -1,9 +1,9 @@
 //! RMSprop (Tieleman, Hinton 2012).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// RMSprop: v ← αv + (1−α)g² ; p ← p − lr·g/(√v + eps). Centered: with v less the square of the mean gradient; with
@@ -14,7 +14,7 @@ pub type RMSprop = FirstOrder<MeanSquares>;
 #[derive(Debug)]
 pub struct MeanSquares;
 
-setters! { RMSprop {
+setters! { RMSprop by with {
     /// With this rate of forgetting (default: 0.99).
     alpha: f64,
     /// With this addend of the denominator (default: 1e-8).

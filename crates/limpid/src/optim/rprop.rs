@@ -1,9 +1,9 @@
 //! Rprop (Riedmiller, Braun 1993).
 
-use limpid_core::{Shape, Tensor};
+use limpid_core::{Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Rprop, for whole batches: each weight has a step of its own, which grows by η⁺ while the sign of its gradient stays,
@@ -15,7 +15,7 @@ pub type Rprop = FirstOrder<Signs>;
 #[derive(Debug)]
 pub struct Signs;
 
-setters! { Rprop {
+setters! { Rprop by with {
     /// With these factors (η⁻, η⁺) (default: (0.5, 1.2)).
     etas: (f64, f64),
     /// With steps from the first to the second (default: (1e-6, 50)).

@@ -1,9 +1,9 @@
 //! Stochastic gradient descent.
 
-use limpid_core::{Error, Rows, Shape, Tensor};
+use limpid_core::{Error, Rows, Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 use crate::param::Parameter;
 
@@ -24,7 +24,7 @@ pub type SGD = FirstOrder<Descent>;
 #[derive(Debug)]
 pub struct Descent;
 
-setters! { SGD {
+setters! { SGD by with {
     /// With momentum (default: none).
     momentum: f64,
     /// With the gradient damped by 1 − dampening before it joins the momentum.

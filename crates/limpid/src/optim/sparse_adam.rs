@@ -1,9 +1,9 @@
 //! Adam for gradients of few rows.
 
-use limpid_core::{Error, Rows, Shape, Tensor};
+use limpid_core::{Error, Rows, Shape, Tensor, setters};
 
 use crate::optim::core::{Kept, Update, power};
-use crate::optim::optimizer::{FirstOrder, Rule, setters};
+use crate::optim::optimizer::{FirstOrder, Rule};
 use crate::optim::options::{Options, Range, Spec, spec};
 
 /// Adam of the rows that have a gradient: moments and weights of all others stay as they are, and a step costs what was
@@ -23,7 +23,7 @@ pub type SparseAdam = FirstOrder<RowMoments>;
 #[derive(Debug)]
 pub struct RowMoments;
 
-setters! { SparseAdam {
+setters! { SparseAdam by with {
     /// With these rates of forgetting (default: (0.9, 0.999)).
     betas: (f64, f64),
     /// With this addend of the denominator (default: 1e-8).

@@ -224,12 +224,12 @@ fn bags_are_what_a_loop_makes_of_them() -> limpid::Result<()> {
                     }
                     // Empty bags in the beginning, in the middle and at the end.
                     let offsets = [0i64, 0, 3, 3, 5, 7];
-                    let options = EmbeddingBagOptions::new()
+                    let mut options = EmbeddingBagOptions::new()
                         .mode(mode)
-                        .offsets(Tensor::from(offsets))
+                        .offsets(&Tensor::from(offsets))
                         .include_last_offset(last)
-                        .rows(EmbeddingOptions::new().padding_idx(padding.map(|p| p as isize)))
-                        .per_sample_weights(weighted.then(|| Tensor::from(weights)));
+                        .rows(EmbeddingOptions::new().padding_idx(padding.map(|p| p as isize)));
+                    options.per_sample_weights = weighted.then(|| Tensor::from(weights));
                     let ends = offsets[1..].iter().copied().chain((!last).then_some(7));
                     let expected: Vec<f64> = offsets
                         .iter()
@@ -251,10 +251,10 @@ fn bags_are_what_a_loop_makes_of_them() -> limpid::Result<()> {
             [[0, 2, 1], [3, 3, 0]].iter().flat_map(|ids| bag(mode, ids, None, None, &rows)).collect();
         assert!(close(&table.embedding_bag(&square, &options).to_vec::<f64>()?, &expected), "{mode:?}");
         // What comes after the last offset belongs to no bag.
-        let short = EmbeddingBagOptions::new().mode(mode).offsets(Tensor::from([0i64, 2])).include_last_offset(true);
+        let short = EmbeddingBagOptions::new().mode(mode).offsets(&Tensor::from([0i64, 2])).include_last_offset(true);
         let expected = bag(mode, &ids[..2], None, None, &rows);
         assert!(close(&table.embedding_bag(&x, &short).to_vec::<f64>()?, &expected), "{mode:?}");
-        let none = EmbeddingBagOptions::new().mode(mode).offsets(Tensor::from([0i64, 0]));
+        let none = EmbeddingBagOptions::new().mode(mode).offsets(&Tensor::from([0i64, 0]));
         let nothing = table.embedding_bag(&Tensor::zeros_of([0], DType::I64), &none);
         assert_eq!(nothing.to_vec::<f64>()?, [0.0; 4], "{mode:?}");
     }

@@ -87,7 +87,7 @@ fn grids_say_where_an_image_is_sampled() {
     let x = ramp(9, &[1, 1, 3, 3]);
     let (inf, nan) = (f64::INFINITY, f64::NAN);
     let grid = Tensor::from([[[[0.0, 0.0], [0.5, -0.3], [1.4, 0.2], [-2.6, 3.1], [nan, 0.0], [inf, 0.0]]]]);
-    let all = GridOptions::default();
+    let all = GridOptions::new();
     let reflected = all.padding_mode(GridPadding::Reflection);
     let rows: &[(&str, GridOptions, [f64; 6])] = &[
         ("zeros", all, [5.0, 4.4, 0.0, 0.0, nan, nan]),
@@ -96,13 +96,13 @@ fn grids_say_where_an_image_is_sampled() {
         ("nearest", reflected.align_corners(true).mode(GridMode::Nearest), [5.0, 6.0, 6.0, 3.0, 4.0, 4.0]),
     ];
     for (name, options, expected) in rows {
-        near(name, &x.grid_sample(&grid, *options), &[1, 1, 1, 6], expected);
+        near(name, &x.grid_sample(&grid, options), &[1, 1, 1, 6], expected);
     }
     let four = grid.narrow(2, 0, 4);
     for (options, expected) in [(all, [5.0, 4.8920, -0.4613, 0.0]), (reflected, [5.0, 4.1709, 7.0925, 2.4129])] {
-        near("bicubic", &x.grid_sample(&four, options.mode(GridMode::Bicubic)), &[1, 1, 1, 4], &expected);
+        near("bicubic", &x.grid_sample(&four, &options.mode(GridMode::Bicubic)), &[1, 1, 1, 4], &expected);
     }
-    let none = Tensor::zeros([0, 2, 3, 3]).grid_sample(&Tensor::zeros([0, 4, 5, 2]), all);
+    let none = Tensor::zeros([0, 2, 3, 3]).grid_sample(&Tensor::zeros([0, 4, 5, 2]), &all);
     assert_eq!((&none.shape()[..], none.to_vec::<f32>().unwrap().len()), (&[0, 2, 4, 5][..], 0));
 }
 
@@ -119,13 +119,13 @@ fn affine_maps_are_grids() {
     // The identity gives the input back, in two and three dimensions.
     let image = Tensor::randn([2, 3, 4, 5]);
     let one = Tensor::from([[[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0]]]).expand([2, 2, 3]);
-    let same = image.grid_sample(&one.affine_grid(image.shape(), false), GridOptions::default());
+    let same = image.grid_sample(&one.affine_grid(image.shape(), false), &GridOptions::new());
     assert!((same - &image).abs().amax(..).item().unwrap() < 1e-5);
     let volume = Tensor::randn([1, 2, 3, 4, 5]);
     let one = Tensor::from([[[1.0f32, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]]);
     for mode in [GridMode::Bilinear, GridMode::Nearest, GridMode::Bicubic] {
         let grid = one.affine_grid(volume.shape(), true);
-        let same = volume.grid_sample(&grid, GridOptions::default().mode(mode).align_corners(true));
+        let same = volume.grid_sample(&grid, &GridOptions::new().mode(mode).align_corners(true));
         assert!((same - &volume).abs().amax(..).item().unwrap() < 1e-5, "{mode:?}");
     }
 }

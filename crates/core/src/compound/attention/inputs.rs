@@ -4,68 +4,40 @@ use limpid_kernels::{DType, Number};
 
 use crate::error::{Error, Result};
 use crate::op::{elementwise, movement, source};
+use crate::options;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// What attention leaves out, and how it scales.
-///
-/// ```
-/// use limpid_core::{AttentionOptions, Tensor};
-/// let x = Tensor::from([[1.0f32], [3.0]]);
-/// let y = x.scaled_dot_product_attention(&x, &x, &AttentionOptions::new().is_causal(true));
-/// assert_eq!(y.select(0, 0).to_vec::<f32>()?, [1.0]);
-/// # Ok::<(), limpid_core::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct AttentionOptions {
-    /// bool (true takes part) or float (is added to the scores), broadcast to `[…, T, S]`.
-    pub attn_mask: Option<Tensor>,
-    /// The probability with which a weight is left out.
-    pub dropout_p: f64,
-    /// Whether query t sees keys 0 to t only.
-    pub is_causal: bool,
-    /// The factor of the scores; default 1/√D.
-    pub scale: Option<f64>,
-    /// Whether several heads of the queries share one of the keys and values.
-    pub enable_gqa: bool,
-    /// How many of the keys count (one i64): a cache that is partly filled. Another length is no other plan.
-    pub length: Option<Tensor>,
-}
-
-impl AttentionOptions {
-    /// Torch's defaults: no mask, no dropout, scaled by 1/√D.
-    pub fn new() -> AttentionOptions {
-        AttentionOptions::default()
-    }
-
-    /// bool (true takes part) or float (is added to the scores), broadcast to `[…, T, S]`.
-    pub fn attn_mask(self, mask: &Tensor) -> AttentionOptions {
-        AttentionOptions { attn_mask: Some(mask.clone()), ..self }
-    }
-
-    /// The probability with which a weight is left out (default: 0).
-    pub fn dropout_p(self, p: f64) -> AttentionOptions {
-        AttentionOptions { dropout_p: p, ..self }
-    }
-
-    /// Whether query t sees keys 0 to t only (default: no).
-    pub fn is_causal(self, causal: bool) -> AttentionOptions {
-        AttentionOptions { is_causal: causal, ..self }
-    }
-
-    /// The factor of the scores (default: 1/√D).
-    pub fn scale(self, scale: f64) -> AttentionOptions {
-        AttentionOptions { scale: Some(scale), ..self }
-    }
-
-    /// Whether several heads of the queries share one of the keys and values (default: no). Ainslie et al. (2023).
-    pub fn enable_gqa(self, enable: bool) -> AttentionOptions {
-        AttentionOptions { enable_gqa: enable, ..self }
-    }
-
-    /// How many of the keys count (one i64): a cache that is partly filled. Not an argument of torch.
-    pub fn length(self, length: &Tensor) -> AttentionOptions {
-        AttentionOptions { length: Some(length.clone()), ..self }
+options! {
+    /// What attention leaves out, and how it scales.
+    ///
+    /// ```
+    /// use limpid_core::{AttentionOptions, Tensor};
+    /// let x = Tensor::from([[1.0f32], [3.0]]);
+    /// let y = x.scaled_dot_product_attention(&x, &x, &AttentionOptions::new().is_causal(true));
+    /// assert_eq!(y.select(0, 0).to_vec::<f32>()?, [1.0]);
+    /// # Ok::<(), limpid_core::Error>(())
+    /// ```
+    AttentionOptions {
+        tensors {
+            /// bool (true takes part) or float (is added to the scores), broadcast to `[…, T, S]`.
+            attn_mask,
+            /// How many of the keys count (one i64): a cache that is partly filled. Another length is no other plan. Not
+            /// an argument of torch.
+            length,
+        }
+        optional {
+            /// The factor of the scores (default: 1/√D).
+            scale: f64,
+        }
+        values {
+            /// The probability with which a weight is left out (default: 0).
+            dropout_p: f64 = 0.0,
+            /// Whether query t sees keys 0 to t only (default: no).
+            is_causal: bool = false,
+            /// Whether several heads of the queries share one of the keys and values (default: no). Ainslie et al. (2023).
+            enable_gqa: bool = false,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use limpid_core::{AttentionOptions, DType, Error, Result, Shape, Tensor};
 
-use crate::nn::options::options;
+use limpid_core::options;
 
 options! {
     /// The arguments of [`multi_head_attention_forward`] beside query, key and value, by torch's names.

@@ -11,10 +11,10 @@ use limpid_core::{DType, Tensor};
 use crate::Module;
 use crate::nn::copy::DeepCopy;
 use crate::nn::draws::Draws;
-use crate::nn::options::options;
 use crate::nn::{Linear, init};
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
+use limpid_core::options;
 
 options! {
     /// What [`MultiheadAttention::forward_with`] leaves out and returns, by torch's names.

@@ -167,7 +167,7 @@ pub(super) trait Configured: Sized {
 }
 
 /// The setters that all of them have.
-macro_rules! setters {
+macro_rules! layer_setters {
     ($name:ty) => {
         impl $name {
             /// The size between the two linear layers (default: 2048).
@@ -214,4 +214,4 @@ macro_rules! setters {
     };
 }
 
-pub(super) use setters;
+pub(super) use layer_setters;

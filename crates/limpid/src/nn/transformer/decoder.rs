@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use limpid_core::{DType, Error, Tensor};
 
-use super::config::{Activation, Config, Configured, setters};
+use super::config::{Activation, Config, Configured, layer_setters};
 use crate::nn::copy::DeepCopy;
 use crate::nn::draws::Draws;
-use crate::nn::options::options;
 use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, MultiheadAttentionOptions, failed};
 use crate::site::{Scope, Site};
 use crate::{Forward, Module};
+use limpid_core::options;
 
 options! {
     /// The masks of a decoder, by torch's names.
@@ -68,7 +68,7 @@ pub struct TransformerDecoderLayer {
     draws: Draws,
 }
 
-setters!(TransformerDecoderLayer);
+layer_setters!(TransformerDecoderLayer);
 
 impl TransformerDecoderLayer {
     /// A layer over `d_model` features with `nhead` heads, f32.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use limpid_core::{DType, Error, Tensor, grad_enabled};
 
-use super::config::{Activation, Config, Configured, setters};
+use super::config::{Activation, Config, Configured, layer_setters};
 use crate::nn::attention::additive;
 use crate::nn::copy::DeepCopy;
 use crate::nn::draws::Draws;
-use crate::nn::options::options;
 use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, MultiheadAttentionOptions, failed};
 use crate::site::{Scope, Site};
 use crate::{Forward, Module};
+use limpid_core::options;
 
 options! {
     /// The masks of an encoder, by torch's names.
@@ -68,7 +68,7 @@ pub struct TransformerEncoderLayer {
     draws: Draws,
 }
 
-setters!(TransformerEncoderLayer);
+layer_setters!(TransformerEncoderLayer);
 
 impl TransformerEncoderLayer {
     /// A layer over `d_model` features with `nhead` heads, f32.

@@ -12,10 +12,10 @@ use limpid_core::{DType, Error, Tensor};
 
 use crate::Module;
 use crate::nn::draws::Draws;
-use crate::nn::options::options;
 use crate::nn::{failed, init};
 use crate::site::{Scope, Site};
-use config::{Config, Configured, setters};
+use config::{Config, Configured, layer_setters};
+use limpid_core::options;
 
 options! {
     /// The masks of a transformer, by torch's names.
@@ -103,7 +103,7 @@ pub struct Transformer<E: Encode = TransformerEncoder, D: Decode = TransformerDe
     draws: Draws,
 }
 
-setters!(Transformer);
+layer_setters!(Transformer);
 
 impl Transformer {
     /// A transformer over `d_model` features (torch's default: 512) with `nhead` heads (8), 6 layers in each half, f32.

@@ -8,7 +8,7 @@ use super::{Wrong, wrong};
 /// A bag of an index of one axis with these offsets.
 #[track_caller]
 fn bag(index: &[i64], offsets: Option<Tensor>, edit: fn(EmbeddingBagOptions) -> EmbeddingBagOptions) -> Result<Tensor> {
-    let options = edit(EmbeddingBagOptions::new().offsets(offsets));
+    let options = edit(EmbeddingBagOptions { offsets, ..EmbeddingBagOptions::new() });
     Ok(Tensor::ones([4, 2]).embedding_bag(&Tensor::from(index.to_vec()), &options))
 }
 
@@ -89,7 +89,7 @@ pub const WRONG: &[Wrong] = &[
     wrong(
         "embedding_bag: offsets for an index of two axes",
         || {
-            let options = EmbeddingBagOptions::new().offsets(Tensor::from([0i64]));
+            let options = EmbeddingBagOptions::new().offsets(&Tensor::from([0i64]));
             Ok(Tensor::ones([4, 2]).embedding_bag(&Tensor::from([[1i64, 2]]), &options))
         },
         &["[1, 2] with offsets"],
@@ -106,12 +106,12 @@ pub const WRONG: &[Wrong] = &[
     ),
     wrong(
         "embedding_bag: weights with means",
-        || bag(&[1, 2], Some(Tensor::from([0i64])), |o| o.per_sample_weights(Tensor::ones([2]))),
+        || bag(&[1, 2], Some(Tensor::from([0i64])), |o| o.per_sample_weights(&Tensor::ones([2]))),
         &["per_sample_weights with mode Mean", "Sum"],
     ),
     wrong(
         "embedding_bag: weights of another shape",
-        || bag(&[1, 2], Some(Tensor::from([0i64])), |o| o.mode(BagMode::Sum).per_sample_weights(Tensor::ones([3]))),
+        || bag(&[1, 2], Some(Tensor::from([0i64])), |o| o.mode(BagMode::Sum).per_sample_weights(&Tensor::ones([3]))),
         &["per_sample_weights f32 [3] for an index [2]"],
     ),
     wrong(

@@ -73,30 +73,30 @@ pub const WRONG: &[Wrong] = &[
     ),
     wrong(
         "grid_sample: a signal",
-        || Ok(Tensor::zeros([2, 3, 4]).grid_sample(&Tensor::zeros([2, 3, 1]), GridOptions::default())),
+        || Ok(Tensor::zeros([2, 3, 4]).grid_sample(&Tensor::zeros([2, 3, 1]), &GridOptions::new())),
         &["[2, 3, 4]", "3 axes"],
     ),
     wrong(
         "grid_sample: another batch",
-        || Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&Tensor::zeros([1, 3, 4, 2]), GridOptions::default())),
+        || Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&Tensor::zeros([1, 3, 4, 2]), &GridOptions::new())),
         &["[1, 3, 4, 2]", "[2, 3, 4, 4]"],
     ),
     wrong(
         "grid_sample: three coordinates of an image",
-        || Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&Tensor::zeros([2, 3, 4, 3]), GridOptions::default())),
+        || Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&Tensor::zeros([2, 3, 4, 3]), &GridOptions::new())),
         &["[2, 3, 4, 3]", "a coordinate for each axis"],
     ),
     wrong(
         "grid_sample: another type",
         || {
             let grid = Tensor::zeros_of([2, 3, 4, 2], DType::F64);
-            Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&grid, GridOptions::default()))
+            Ok(Tensor::zeros([2, 3, 4, 4]).grid_sample(&grid, &GridOptions::new()))
         },
         &["the input is f32", "f64"],
     ),
     wrong(
         "grid_sample: an empty image",
-        || Ok(Tensor::zeros([2, 3, 0, 4]).grid_sample(&Tensor::zeros([2, 3, 4, 2]), GridOptions::default())),
+        || Ok(Tensor::zeros([2, 3, 0, 4]).grid_sample(&Tensor::zeros([2, 3, 4, 2]), &GridOptions::new())),
         &["[2, 3, 0, 4]"],
     ),
     wrong("affine_grid: a signal", || Ok(Tensor::zeros([1, 2, 3]).affine_grid(&[1, 1, 2], false)), &["3 axes"]),

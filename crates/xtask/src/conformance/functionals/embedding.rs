@@ -17,13 +17,13 @@ pub const CALLS: &[(&str, Call)] = &[
     }),
     ("embedding_bag", |a| {
         let (weight, index) = (a.required::<Tensor>("weight")?, a.required("input")?);
-        let options = EmbeddingBagOptions::new().offsets(a.option::<Tensor>("offsets")?);
+        let mut options = EmbeddingBagOptions { offsets: a.option("offsets")?, ..EmbeddingBagOptions::new() };
         let rows = EmbeddingOptions::new().max_norm(a.option::<f64>("max_norm")?).norm_type(a.or("norm_type", 2.0)?);
         let rows = rows.scale_grad_by_freq(a.or("scale_grad_by_freq", false)?);
-        let options = options.mode(bag_mode(a)?);
+        options.mode = bag_mode(a)?;
         let rows = rows.sparse(a.or("sparse", false)?);
-        let options = options.per_sample_weights(a.option::<Tensor>("per_sample_weights")?);
-        let options = options.include_last_offset(a.or("include_last_offset", false)?);
+        options.per_sample_weights = a.option("per_sample_weights")?;
+        options.include_last_offset = a.or("include_last_offset", false)?;
         Ok(vec![weight.embedding_bag(&index, &options.rows(rows.padding_idx(a.option::<isize>("padding_idx")?)))])
     }),
 ];

@@ -27,7 +27,7 @@ pub const CALLS: &[(&str, Call)] = &[
             other => return Err(format!("argument padding_mode not read: {other}")),
         };
         let align = a.option("align_corners")?.unwrap_or(false);
-        one(x.grid_sample(&grid, GridOptions::default().mode(mode).padding_mode(padding).align_corners(align)))
+        one(x.grid_sample(&grid, &GridOptions::new().mode(mode).padding_mode(padding).align_corners(align)))
     }),
     ("interpolate.area", interpolate),
     ("interpolate.bicubic", interpolate),

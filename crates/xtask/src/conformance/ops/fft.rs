@@ -14,8 +14,8 @@ pub const CALLS: &[(&str, Call)] = &[
     ("stft", |a| {
         let (x, n_fft) = (a.required::<Tensor>("input")?, a.required("n_fft")?);
         let mut options = StftOptions::new();
-        options = a.option("hop_length")?.into_iter().fold(options, StftOptions::hop_length);
-        options = a.option("win_length")?.into_iter().fold(options, StftOptions::win_length);
+        options.hop_length = a.option("hop_length")?;
+        options.win_length = a.option("win_length")?;
         options = a.option::<Tensor>("window")?.iter().fold(options, StftOptions::window);
         options = options.center(a.or("center", true)?);
         options = options.pad_mode(match a.or("pad_mode", "reflect".to_owned())?.as_str() {

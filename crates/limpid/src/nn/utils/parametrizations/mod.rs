@@ -7,7 +7,7 @@ pub use orthogonal::{OrthogonalMap, orthogonal};
 
 use std::sync::Arc;
 
-use limpid_core::{Error, Result, Tensor};
+use limpid_core::{Error, Result, Tensor, options};
 
 use crate::Module;
 use crate::derived::Style;
@@ -99,42 +99,18 @@ fn beside(parameter: &Parameter, names: &[&str], step: Arc<dyn Parametrization>)
     put(parameter, Style::Beside, names, step)
 }
 
-/// What [`spectral_norm`] takes; torch's defaults.
-#[derive(Clone, Copy, Debug)]
-pub struct SpectralNormOptions {
-    /// Power iterations at each pass in training.
-    pub n_power_iterations: usize,
-    /// Below which no vector is divided by its norm.
-    pub eps: f64,
-    /// The axis of the outputs: 1 for transposed convolutions.
-    pub dim: isize,
-}
-
-impl Default for SpectralNormOptions {
-    fn default() -> SpectralNormOptions {
-        SpectralNormOptions { n_power_iterations: 1, eps: 1e-12, dim: 0 }
-    }
-}
-
-impl SpectralNormOptions {
-    /// One iteration, eps 10⁻¹², axis 0.
-    pub fn new() -> SpectralNormOptions {
-        SpectralNormOptions::default()
-    }
-
-    /// Power iterations at each pass in training (default: 1).
-    pub fn n_power_iterations(self, n_power_iterations: usize) -> SpectralNormOptions {
-        SpectralNormOptions { n_power_iterations, ..self }
-    }
-
-    /// Below which no vector is divided by its norm (default: 10⁻¹²).
-    pub fn eps(self, eps: f64) -> SpectralNormOptions {
-        SpectralNormOptions { eps, ..self }
-    }
-
-    /// The axis of the outputs (default: 0; 1 for transposed convolutions).
-    pub fn dim(self, dim: isize) -> SpectralNormOptions {
-        SpectralNormOptions { dim, ..self }
+options! {
+    /// What [`spectral_norm`] takes. Torch's names and defaults.
+    #[derive(Copy)]
+    SpectralNormOptions {
+        values {
+            /// Power iterations at each pass in training (default: 1).
+            n_power_iterations: usize = 1,
+            /// Below which no vector is divided by its norm (default: 10⁻¹²).
+            eps: f64 = 1e-12,
+            /// The axis of the outputs (default: 0): 1 for transposed convolutions.
+            dim: isize = 0,
+        }
     }
 }
 
