@@ -332,7 +332,7 @@ impl Forward for RReLU {
 /// let y = layer.forward(&Tensor::full([1, 3, 2], -1.0));
 /// assert_eq!(y.to_vec::<f32>()?, [-0.5; 6]);
 /// assert_eq!(layer.num_parameters(), 3);
-/// # Ok::<(), limpid::Error>(())
+/// assert_eq!(layer.weight.numel(), 3);
 /// ```
 #[derive(Clone, Debug, Module)]
 #[module(extra_repr = arguments)]
