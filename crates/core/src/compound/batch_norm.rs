@@ -175,7 +175,7 @@ options! {
     /// ```
     /// use limpid_core::{Cell, NormOptions, Tensor};
     /// let (mean, var) = (Cell::new(&Tensor::zeros([1]), false), Cell::new(&Tensor::ones([1]), false));
-    /// let options = NormOptions::new().running_mean(&mean).running_var(&var).eps(1e-3);
+    /// let options = NormOptions::new().running_mean(mean.clone()).running_var(var.clone()).eps(1e-3);
     /// let y = Tensor::from([[1.0f32], [3.0]]).batch_norm(true, &options);
     /// assert!((y.to_vec::<f32>()?[1] - 1.0).abs() < 1e-3);
     /// assert_eq!((mean.to_vec::<f32>()?, var.to_vec::<f32>()?), (vec![0.2], vec![1.1]));
