@@ -17,6 +17,7 @@ pub(crate) mod linear;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod pool;
+pub(crate) mod recurrence;
 pub(crate) mod recurrent;
 mod recurrent_grad;
 pub(crate) mod softmax;

@@ -1,19 +1,21 @@
 //! Recurrent networks: RNN, LSTM and GRU over sequences.
 
+mod settings;
 mod step;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-use limpid_core::{DType, Error, Recurred, Recurrence, RecurrentCell, Shape, Tensor, seeing};
+use limpid_core::{DType, Error, Recurred, RecurrentCell, Shape, Tensor, seeing};
 
 use crate::module::{Module, Visitor};
 use crate::nn::draws::Draws;
 use crate::nn::packed::{Sequences, Steps};
-use crate::nn::{init, python};
-use crate::param::Parameter;
+use crate::nn::python;
 use crate::site::{Scope, Site};
 
+pub use settings::RecurrentWeights;
+use settings::Settings;
 pub use step::{GRUCell, LSTMCell, RNNCell, RecurrentStep};
 
 /// Which network a [`Recurrent`] or a [`RecurrentStep`] is.
@@ -70,145 +72,6 @@ pub type LSTM = Recurrent<LongShortTerm>;
 
 /// r, z = σ(W·x + b + U·h + b'), n = tanh(W·x + b + r⊙(U·h + b')), h' = (1 − z)⊙n + z⊙h. Cho et al. (2014).
 pub type GRU = Recurrent<Gated>;
-
-/// The parameters of one layer in one direction. G is the number of gates, H the hidden size, R the size of the hidden
-/// state: H, or the size of the projection.
-#[derive(Clone, Debug)]
-pub struct RecurrentWeights {
-    /// `[G·H, input]`
-    pub weight_ih: Parameter,
-    /// `[G·H, R]`
-    pub weight_hh: Parameter,
-    /// `[G·H]`
-    pub bias_ih: Option<Parameter>,
-    /// `[G·H]`
-    pub bias_hh: Option<Parameter>,
-    /// `[R, H]`, with a projection.
-    pub weight_hr: Option<Parameter>,
-}
-
-impl RecurrentWeights {
-    /// Parameters in U(−1/√H, 1/√H), drawn in torch's order.
-    fn draw(gates: usize, input: usize, hidden: usize, projection: usize, bias: bool, dtype: DType) -> Self {
-        let state = if projection > 0 { projection } else { hidden };
-        let uniform = |shape: Shape| Parameter::new(&init::default_uniform(shape, dtype, hidden));
-        RecurrentWeights {
-            weight_ih: uniform(Shape::from([gates * hidden, input])),
-            weight_hh: uniform(Shape::from([gates * hidden, state])),
-            bias_ih: bias.then(|| uniform(Shape::from([gates * hidden]))),
-            bias_hh: bias.then(|| uniform(Shape::from([gates * hidden]))),
-            weight_hr: (projection > 0).then(|| uniform(Shape::from([projection, hidden]))),
-        }
-    }
-
-    /// Shows all under torch's names with `suffix` behind them.
-    fn visit(&self, suffix: &str, visitor: &mut dyn Visitor) {
-        visitor.parameter(&format!("weight_ih{suffix}"), &self.weight_ih);
-        visitor.parameter(&format!("weight_hh{suffix}"), &self.weight_hh);
-        let optional = [("bias_ih", &self.bias_ih), ("bias_hh", &self.bias_hh), ("weight_hr", &self.weight_hr)];
-        for (name, parameter) in optional {
-            if let Some(parameter) = parameter {
-                visitor.parameter(&format!("{name}{suffix}"), parameter);
-            }
-        }
-    }
-
-    /// The layer that computes with them.
-    #[track_caller]
-    fn recurrence(&self, cell: RecurrentCell) -> Recurrence {
-        let mut layer = Recurrence::new(cell, &self.weight_ih.tensor(), &self.weight_hh.tensor());
-        layer.bias_ih = self.bias_ih.as_ref().map(|p| p.tensor());
-        layer.bias_hh = self.bias_hh.as_ref().map(|p| p.tensor());
-        layer.weight_hr = self.weight_hr.as_ref().map(|p| p.tensor());
-        layer
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
-    input_size: usize,
-    hidden_size: usize,
-    num_layers: usize,
-    cell: RecurrentCell,
-    /// A word that names no function.
-    unknown: Option<String>,
-    bias: bool,
-    batch_first: bool,
-    dropout: f64,
-    bidirectional: bool,
-    proj_size: usize,
-    dtype: DType,
-}
-
-impl Settings {
-    fn new(input_size: usize, hidden_size: usize, cell: RecurrentCell) -> Settings {
-        Settings {
-            input_size,
-            hidden_size,
-            num_layers: 1,
-            cell,
-            unknown: None,
-            bias: true,
-            batch_first: false,
-            dropout: 0.0,
-            bidirectional: false,
-            proj_size: 0,
-            dtype: DType::F32,
-        }
-    }
-
-    fn directions(&self) -> usize {
-        if self.bidirectional { 2 } else { 1 }
-    }
-
-    /// The size of the hidden state.
-    fn state(&self) -> usize {
-        if self.proj_size > 0 { self.proj_size } else { self.hidden_size }
-    }
-
-    fn choose(&mut self, nonlinearity: &str) {
-        self.unknown = None;
-        match nonlinearity {
-            "tanh" => self.cell = RecurrentCell::Tanh,
-            "relu" => self.cell = RecurrentCell::Relu,
-            other => self.unknown = Some(other.to_owned()),
-        }
-    }
-
-    fn weights(&self) -> Vec<RecurrentWeights> {
-        let draw = |k: usize| {
-            let directions = self.directions();
-            let input = if k < directions { self.input_size } else { directions * self.state() };
-            let gates = self.cell.gates();
-            RecurrentWeights::draw(gates, input, self.hidden_size, self.proj_size, self.bias, self.dtype)
-        };
-        (0..self.num_layers * self.directions()).map(draw).collect()
-    }
-
-    /// An argument of the constructor that torch refuses; a single step takes sizes of 0.
-    fn problem(&self, name: &str, layered: bool) -> Option<Error> {
-        let (hidden, projection) = (self.hidden_size, self.proj_size);
-        if self.input_size == 0 && layered {
-            return Some(Error::new(format!("{name}: input_size is 0")));
-        }
-        if hidden == 0 && layered {
-            return Some(Error::new(format!("{name}: hidden_size is 0")));
-        }
-        if self.num_layers == 0 {
-            return Some(Error::new(format!("{name}: num_layers is 0")));
-        }
-        if projection > 0 && projection >= hidden {
-            let what = format!("{name}: proj_size {projection} is not below hidden_size {hidden}");
-            return Some(Error::new(what).help("a smaller proj_size, or 0 for no projection"));
-        }
-        if !(0.0..=1.0).contains(&self.dropout) {
-            let what = format!("{name}: the probability of dropout is {}", self.dropout);
-            return Some(Error::new(what).help("a number from 0 to 1"));
-        }
-        let word = self.unknown.as_ref()?;
-        Some(Error::new(format!("{name}: unknown nonlinearity {word:?}")).help("\"tanh\" or \"relu\""))
-    }
-}
 
 /// A recurrent network over sequences: one or more layers, each over the hidden states of the one below, in one direction
 /// or both. [`RNN`], [`LSTM`] and [`GRU`] are its kinds.
