@@ -2,7 +2,7 @@
 
 use limpid_core::{DType, Error, Tensor};
 
-use super::{Reduction, no_batch_mean, refuse, same_shape};
+use super::{Reduction, no_batch_mean, refuse, same_shape, setters};
 use crate::{Buffer, Module};
 
 /// `−log softmax(logits)[target]`, the mean over rows: logits `[N, C]` or `[N, C, d…]`, targets as class indices (i64)
@@ -83,24 +83,6 @@ impl CrossEntropyLoss {
     /// With a factor for each class.
     pub fn weight(mut self, weight: &Tensor) -> CrossEntropyLoss {
         self.weight = Some(Buffer::new(weight));
-        self
-    }
-
-    /// With another class that counts nothing.
-    pub fn ignore_index(mut self, class: i64) -> CrossEntropyLoss {
-        self.ignore_index = class;
-        self
-    }
-
-    /// With targets smoothed: (1 − s)·onehot + s/C.
-    pub fn label_smoothing(mut self, s: f64) -> CrossEntropyLoss {
-        self.label_smoothing = s;
-        self
-    }
-
-    /// With another reduction.
-    pub fn reduction(mut self, reduction: Reduction) -> CrossEntropyLoss {
-        self.reduction = reduction;
         self
     }
 
@@ -205,6 +187,15 @@ impl CrossEntropyLoss {
     }
 }
 
+setters!(CrossEntropyLoss {
+    /// With another class that counts nothing.
+    ignore_index: i64,
+    /// With targets smoothed: (1 − s)·onehot + s/C.
+    label_smoothing: f64,
+    /// With another reduction.
+    reduction: Reduction,
+});
+
 /// See [`nll_loss`].
 #[derive(Clone, Debug, Module)]
 pub struct NLLLoss {
@@ -233,18 +224,6 @@ impl NLLLoss {
     /// With a factor for each class.
     pub fn weight(mut self, weight: &Tensor) -> NLLLoss {
         self.weight = Some(Buffer::new(weight));
-        self
-    }
-
-    /// With another class that counts nothing.
-    pub fn ignore_index(mut self, class: i64) -> NLLLoss {
-        self.ignore_index = class;
-        self
-    }
-
-    /// With another reduction.
-    pub fn reduction(mut self, reduction: Reduction) -> NLLLoss {
-        self.reduction = reduction;
         self
     }
 
@@ -296,6 +275,13 @@ impl NLLLoss {
     }
 }
 
+setters!(NLLLoss {
+    /// With another class that counts nothing.
+    ignore_index: i64,
+    /// With another reduction.
+    reduction: Reduction,
+});
+
 /// `t`, whose elements must be from 0 to 1.
 #[track_caller]
 fn share(t: &Tensor, what: &str) -> Tensor {
@@ -337,12 +323,6 @@ impl BCELoss {
         self
     }
 
-    /// With another reduction.
-    pub fn reduction(mut self, reduction: Reduction) -> BCELoss {
-        self.reduction = reduction;
-        self
-    }
-
     /// The loss of probabilities against 0 … 1.
     ///
     /// # Errors
@@ -369,6 +349,11 @@ impl BCELoss {
     }
 }
 
+setters!(BCELoss {
+    /// With another reduction.
+    reduction: Reduction,
+});
+
 /// See [`binary_cross_entropy_with_logits`].
 #[derive(Clone, Debug, Default, Module)]
 pub struct BCEWithLogitsLoss {
@@ -390,12 +375,6 @@ impl BCEWithLogitsLoss {
     /// With a factor for each element.
     pub fn weight(mut self, weight: &Tensor) -> BCEWithLogitsLoss {
         self.weight = Some(Buffer::new(weight));
-        self
-    }
-
-    /// With another reduction.
-    pub fn reduction(mut self, reduction: Reduction) -> BCEWithLogitsLoss {
-        self.reduction = reduction;
         self
     }
 
@@ -447,3 +426,8 @@ impl BCEWithLogitsLoss {
         }
     }
 }
+
+setters!(BCEWithLogitsLoss {
+    /// With another reduction.
+    reduction: Reduction,
+});
