@@ -169,11 +169,14 @@ fn grouped(n: usize) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let depth = |path: &str| if path.is_empty() { 0 } else { 1 + path.matches('.').count() };
         let name = |row: &Row| {
-            let last = row.path.rsplit('.').next().unwrap_or("");
-            let gap = if last.is_empty() { "" } else { " " };
-            format!("{}{last}{gap}{}", "  ".repeat(depth(&row.path)), row.kind)
+            let above = |path: &str| path.is_empty() || row.path.strip_prefix(path).is_some_and(|r| r.starts_with('.'));
+            let owners = self.rows.iter().map(|r| r.path.as_str()).filter(|path| above(path) && *path != row.path);
+            let (depth, longest) = owners.fold((0, 0), |(depth, longest), path| (depth + 1, path.len().max(longest)));
+            // Within its owner: an element of a list is named with the list.
+            let own = row.path[longest..].trim_start_matches('.');
+            let gap = if own.is_empty() { "" } else { " " };
+            format!("{}{own}{gap}{}", "  ".repeat(depth), row.kind)
         };
         let shape = |row: &Row| row.output.as_ref().map_or_else(|| "-".to_owned(), Shape::to_string);
         let count = |row: &Row| if row.parameters == 0 { "-".to_owned() } else { grouped(row.parameters) };

@@ -11,12 +11,13 @@ pub use crate::optim::{
 };
 pub use crate::train::accuracy;
 pub use crate::{
-    AvgPoolOptions, ConvOptions, ConvTransposeOptions, FoldOptions, FractionalMaxPoolOptions, MaxPoolOptions,
-    MaxUnpoolOptions, OutputSizes, PadMode, Padding,
+    AttentionOptions, AvgPoolOptions, ConvOptions, ConvTransposeOptions, FoldOptions, FractionalMaxPoolOptions,
+    MaxPoolOptions, MaxUnpoolOptions, OutputSizes, PadMode, Padding,
 };
 pub use crate::{
     BagMode, Buffer, DType, EmbeddingBagOptions, EmbeddingOptions, Forward, Mode, Module, NormOptions, Parameter, Rng,
     Seen, Shape, Site, Sizes, StateDict, Statistics, Tap, Tensor, eval, fallible, forward, gradients, manual_seed,
     no_grad, tap,
 };
+pub use crate::{FftNorm, StftOptions};
 pub use crate::{GridMode, GridOptions, GridPadding, InterpolateMode, InterpolateOptions};

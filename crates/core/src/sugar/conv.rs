@@ -115,7 +115,8 @@ impl Call<'_> {
         if channels != takes {
             let what = format!("the input {x} has {channels} channels, the weight {w} takes {takes}");
             let what = if groups > 1 { format!("{what} in {groups} groups") } else { what };
-            return fail(what);
+            let help = format!("a layer of {channels} channels, or an input of {takes}");
+            return Err(error(name, what).help(help));
         }
         if let Some(bias) = self.bias
             && bias.shape()[..] != [outputs]

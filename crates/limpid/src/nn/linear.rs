@@ -95,9 +95,11 @@ impl Linear {
     fn refuse(&self, x: &Tensor) -> Tensor {
         let ((within, out), rank) = (self.sizes, x.rank());
         let have = if rank == 0 { 1 } else { x.size(-1) };
-        let rows = if rank == 0 { 1 } else { x.size(0) };
         let what = format!("matmul: inner sizes differ: {} × [{within}, {out}]; {have} ≠ {within}", x.shape());
-        let help = format!("flatten to [{rows}, {within}], or Linear::new({have}, {out})");
+        let rows = if rank == 0 { 1 } else { x.size(0) };
+        let flat = rank < 3 || rows.checked_mul(within) == Some(x.numel());
+        let flatten = if flat { format!("flatten to [{rows}, {within}], or ") } else { String::new() };
+        let help = format!("{flatten}Linear::new({have}, {out})");
         let shape = if rank == 0 { [out].into() } else { x.shape().with(rank - 1, out) };
         failed(Error::new(what).help(help), x, &shape)
     }

@@ -358,7 +358,8 @@ fn check_ranks(q: &Tensor, k: &Tensor, v: &Tensor, a: &MultiHeadAttentionForward
 fn check_sizes(sizes: &Sizes, q: &Tensor, k: &Tensor, v: &Tensor, a: &MultiHeadAttentionForward) -> Result<()> {
     let (e, heads) = (a.embed_dim_to_check, a.num_heads);
     if e == 0 || heads == 0 || !e.is_multiple_of(heads) {
-        return Err(wrong(format!("embed_dim {e} is not divisible by num_heads {heads}")).help("both above 0"));
+        return Err(wrong(format!("embed_dim {e} is not divisible by num_heads {heads}"))
+            .help("embed_dim a multiple of num_heads, both above 0"));
     }
     if sizes.e != e {
         return Err(wrong(format!("the query {} has {} features, not {e}", q.shape(), sizes.e)));
