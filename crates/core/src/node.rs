@@ -156,8 +156,9 @@ impl Node {
         node
     }
 
-    /// A node that carries an error instead of a value.
+    /// A node that carries an error instead of a value: of a size that nothing overflows with.
     pub(crate) fn failed(error: Error, shape: Shape, dtype: DType, at: &'static Location<'static>) -> Arc<Node> {
+        let shape = if shape.addressable() { shape } else { shape.iter().map(|_| 1).collect() };
         let node = Node::new(Op::Leaf, Inputs::new(), shape, dtype, at);
         lock(&node.state).error = Some(error.at(&node.origin));
         node.flags.fetch_or(HAS_ERROR, Relaxed);

@@ -133,6 +133,16 @@ pub fn enter(
     })
 }
 
+/// What is recorded until the guard drops is recorded under the line `at`, unless there is such a line already: for what a
+/// constructor makes in functions and closures of its own.
+pub fn under(at: &'static Location<'static>) -> ScopeGuard {
+    CURRENT.with(|current| {
+        let mut current = current.borrow_mut();
+        let (frame, line) = (current.frame.clone(), current.line.or(Some(at)));
+        ScopeGuard { previous: std::mem::replace(&mut *current, Current { frame, line }) }
+    })
+}
+
 /// Opens the scope of `origin` again: what a gradient rule records belongs to the module and the line of the node
 /// that it is the rule of.
 pub(crate) fn resume(origin: &Origin) -> ScopeGuard {

@@ -30,7 +30,15 @@ impl Shape {
 
     /// Number of elements.
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        // Only what an error stands for has more than a number can say.
+        self.0.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
+    }
+
+    /// Whether memory can address so many elements, were those counted that axes of size 0 hide: products of some of the
+    /// sizes do not overflow then either.
+    pub(crate) fn addressable(&self) -> bool {
+        const MOST: usize = 1 << 48;
+        self.0.iter().fold(1, |product: usize, &size| product.saturating_mul(size.max(1))) <= MOST
     }
 
     /// Strides of a contiguous tensor of this shape.

@@ -61,6 +61,9 @@ impl Tensor {
         if let Some(error) = first_error(inputs) {
             return Tensor::hold(Node::failed(error, shape, dtype, at));
         }
+        if !shape.addressable() {
+            return too_large(op.name(), &shape, dtype, at);
+        }
         let inputs: Inputs = inputs.iter().map(|t| t.node.clone()).collect();
         let tensor = Tensor::hold(Node::new(op, inputs, shape, dtype, at));
         if tensor.node.too_deep() {
@@ -261,6 +264,13 @@ pub(crate) fn buffer_of(dtype: DType, numbers: impl Iterator<Item = Number>) -> 
 /// Computes several tensors in one plan: what they share is computed once.
 pub fn eval<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
     crate::exec::evaluate(&tensors.into_iter().collect::<Vec<_>>())
+}
+
+/// What stands for a tensor that no memory holds: of its rank, and of a size that nothing overflows with.
+#[cold]
+fn too_large(name: &str, shape: &Shape, dtype: DType, at: &'static Location<'static>) -> Tensor {
+    let error = Error::new(format!("{name}: a tensor of shape {shape} has more elements than memory can address"));
+    Tensor::fail_at(at, error, &[], shape.clone(), dtype)
 }
 
 /// The earliest recorded error among `inputs`.

@@ -11,6 +11,8 @@ use crate::slice::{Slice, SliceMut};
 const ALIGN: usize = 64;
 /// From here on a buffer asks for huge pages.
 const HUGE: usize = 4 << 20;
+/// No processor addresses more.
+const LARGEST: usize = isize::MAX as usize / 2;
 /// Smaller buffers go straight to the allocator: it is as fast as a pool for them.
 const POOLED: usize = 16 << 10;
 /// The pool keeps at most this much.
@@ -50,12 +52,13 @@ fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, align).expect("a buffer larger than the address space")
 }
 
-fn fresh(capacity: usize) -> NonNull<u8> {
+/// Zero bytes; none where the system has not so many.
+fn fresh(capacity: usize) -> Option<NonNull<u8>> {
     let layout = layout(capacity);
     let huge = capacity >= HUGE;
     // SAFETY: the layout has a size above zero.
     let start = unsafe { if huge { alloc(layout) } else { alloc_zeroed(layout) } };
-    let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+    let start = NonNull::new(start)?;
     if huge {
         // The hint must come before the first touch: pages that exist stay small.
         #[cfg(target_os = "linux")]
@@ -66,12 +69,20 @@ fn fresh(capacity: usize) -> NonNull<u8> {
         // SAFETY: the range was just allocated with this size.
         unsafe { start.as_ptr().write_bytes(0, capacity) };
     }
-    start
+    Some(start)
 }
 
 impl Buffer {
     /// A buffer of `len` bytes: zeros, or what its last user left. See [`Buffer::zeroed`].
     pub fn new(len: usize) -> Buffer {
+        Buffer::try_new(len).unwrap_or_else(|| handle_alloc_error(layout(capacity_for(len))))
+    }
+
+    /// [`Buffer::new`]; none where the system has not so much memory.
+    pub fn try_new(len: usize) -> Option<Buffer> {
+        if len > LARGEST {
+            return None;
+        }
         let capacity = capacity_for(len);
         if capacity >= POOLED {
             let mut free = FREE.lock().unwrap_or_else(|e| e.into_inner());
@@ -80,10 +91,10 @@ impl Buffer {
                 free.bytes -= capacity;
                 let start =
                     NonNull::new(std::ptr::with_exposed_provenance_mut(address)).expect("pooled pointers are not null");
-                return Buffer { start, len, capacity };
+                return Some(Buffer { start, len, capacity });
             }
         }
-        Buffer { start: fresh(capacity), len, capacity }
+        fresh(capacity).map(|start| Buffer { start, len, capacity })
     }
 
     /// A buffer of `len` zero bytes.

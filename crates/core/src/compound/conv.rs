@@ -260,6 +260,12 @@ impl Tensor {
         if axes.iter().any(|a| a.stride == 0 || a.dilation == 0 || a.input_dilation == 0) {
             return fail("a stride or dilation is 0".to_owned());
         }
+        let large = |n: u64| n > i32::MAX as u64;
+        let sizes = |a: &ConvAxis| [a.stride as u64, a.dilation as u64, a.input_dilation as u64];
+        let beside = |a: &ConvAxis| [a.lo.unsigned_abs(), a.hi.unsigned_abs()];
+        if axes.iter().any(|a| sizes(a).into_iter().chain(beside(a)).any(large)) {
+            return fail("a stride, dilation or padding is too large".to_owned());
+        }
         for (i, a) in axes.iter().enumerate() {
             if a.windows(x[i + 2], w[i + 2]) == 0 {
                 return fail(format!("the kernel {w} is larger than the padded input {x} on axis {}", i + 2));

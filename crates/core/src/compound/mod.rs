@@ -119,6 +119,8 @@ pub(crate) enum Fault {
     NotFinite(Arc<str>),
     /// A value that a condition forbids.
     Refused(Arc<str>),
+    /// So many bytes are not to be had.
+    Memory(usize),
 }
 
 impl From<FusedFault> for Fault {

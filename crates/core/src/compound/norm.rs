@@ -93,8 +93,9 @@ impl Compound for RowNorm {
         Saves::ALL
     }
 
-    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
-        true
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        // Rows of no element have no place in a kernel that walks elements.
+        inputs[0].0.elements() > 0
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
@@ -149,8 +150,9 @@ impl Compound for RowNormGrad {
         results.into_iter().map(|t| t.to_dtype(dtype)).collect()
     }
 
-    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
-        true
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        // Rows of no element have no place in a kernel that walks elements.
+        inputs[0].0.elements() > 0
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {

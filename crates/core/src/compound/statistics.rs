@@ -95,6 +95,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn statistics(&self, bins: usize) -> Tensor {
+        if bins > i32::MAX as usize {
+            return self.refuse(format!("statistics: {bins} bins are too many"));
+        }
         call_one(Statistics { bins }, &[&self.to_float().detach()])
     }
 }

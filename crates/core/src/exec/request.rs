@@ -306,6 +306,9 @@ impl Request {
     /// refused values carries the error from now on, so that it can not fail a later plan.
     #[cold]
     fn explain(&self, source: u32, fault: Fault) -> Error {
+        // Memory is missing for the whole; the largest value is what a user can make smaller.
+        let largest = || (0..self.recording.nodes.len()).max_by_key(|&i| self.recording.nodes[i].shape.elements());
+        let source = if source == UNBOUND { largest().unwrap_or(0) as u32 } else { source };
         let node = &self.recording.nodes[source as usize];
         let error = fault_error(node.op.name(), fault).at(&node.origin);
         let mut below = vec![false; self.recording.nodes.len()];
@@ -362,6 +365,7 @@ fn fault_error(name: &str, fault: Fault) -> Error {
         Fault::DivisionByZero => Error::new(format!("{name}: integer division by zero")),
         Fault::NotFinite(what) => crate::op::structure::not_finite(&what),
         Fault::Refused(what) => Error::new(&*what),
+        Fault::Memory(bytes) => Error::new(format!("{name}: the system has no {bytes} bytes of memory left")),
     }
 }
 
@@ -628,7 +632,16 @@ impl<'a> Locked<'a> {
         stats::count(|s| s.runs += 1);
         let mut ws = Workspace::new();
         let program = &plan.program;
-        let arena = ws.own(Buffer::new(program.arena));
+        let mut over: SmallVec<[Option<usize>; 32]> = smallvec::smallvec![None; program.results.len()];
+        plan.in_place.iter().for_each(|&(o, b)| over[o] = Some(b as usize));
+        // All memory is asked for before a cell gives its own away.
+        let had = |bytes: usize| Buffer::try_new(bytes).ok_or((UNBOUND, Fault::Memory(bytes)));
+        let mut owned: SmallVec<[Option<Buffer>; 32]> = SmallVec::new();
+        for (o, &bytes) in program.results.iter().enumerate() {
+            let whole = program.shared[o] == o && over[o].is_none();
+            owned.push(if whole { Some(had(bytes)?) } else { None });
+        }
+        let arena = ws.own(had(program.arena)?);
         let arena = Loc { buffer: arena, start: 0, len: program.arena };
         let mut bound: SmallVec<[Loc; 32]> = SmallVec::new();
         for (i, value) in values.iter().enumerate() {
@@ -651,15 +664,16 @@ impl<'a> Locked<'a> {
             let len = shared.len();
             bound.push(Loc { buffer: ws.share(shared), start: 0, len });
         }
-        let mut over: SmallVec<[Option<usize>; 32]> = smallvec::smallvec![None; program.results.len()];
-        plan.in_place.iter().for_each(|&(o, b)| over[o] = Some(b as usize));
         let mut results: SmallVec<[Loc; 32]> = SmallVec::new();
         for (o, &bytes) in program.results.iter().enumerate() {
             let first = program.shared[o];
             results.push(match over[o] {
                 _ if first != o => results[first],
                 Some(b) => bound[b],
-                None => Loc { buffer: ws.own(Buffer::new(bytes)), start: 0, len: bytes },
+                None => {
+                    let buffer = owned[o].take().expect("asked for above");
+                    Loc { buffer: ws.own(buffer), start: 0, len: bytes }
+                }
             });
         }
         let done = run(&cpu(), &mut ws, program, Frame { bound: &bound, results: &results, arena }, args);

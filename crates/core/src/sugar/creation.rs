@@ -133,7 +133,8 @@ impl Tensor {
         if step == 0 {
             return Tensor::fail(Error::new("arange: the step is 0"), &[], Shape::from([0]), DType::I64);
         }
-        let len = ((end - start + step - step.signum()) / step).max(0) as usize;
+        let (first, end, by) = (i128::from(start), i128::from(end), i128::from(step));
+        let len = ((end - first + by - by.signum()) / by).clamp(0, usize::MAX as i128) as usize;
         let index = source::iota(Shape::from([len]), 0);
         if (start, step) == (0, 1) {
             return index;
@@ -144,12 +145,19 @@ impl Tensor {
     /// `steps` numbers from `start` to `end`, both included, evenly spaced, f32.
     #[track_caller]
     pub fn linspace(start: f64, end: f64, steps: usize) -> Tensor {
+        // The host makes them: they must be there at once.
+        let mut numbers: Vec<f32> = Vec::new();
+        if numbers.try_reserve_exact(steps).is_err() {
+            let error = Error::new(format!("linspace: there is no memory for {steps} steps"));
+            return Tensor::fail(error, &[], Shape::from([steps]), DType::F32);
+        }
         let at = |i: usize| {
             // From both ends, as torch: symmetric ranges come out symmetric.
             let step = (end - start) / (steps.max(2) - 1) as f64;
             if i < steps / 2 || steps < 2 { start + step * i as f64 } else { end - step * (steps - 1 - i) as f64 }
         };
-        Tensor::from_vec((0..steps).map(|i| at(i) as f32).collect(), [steps])
+        numbers.extend((0..steps).map(|i| at(i) as f32));
+        Tensor::from_vec(numbers, [steps])
     }
 
     /// The identity matrix `[n, n]`, f32.

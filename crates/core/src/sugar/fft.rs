@@ -76,8 +76,8 @@ impl Tensor {
             return Err(Error::new(format!("{name}: axis {dim} is out of range for a signal of {axes} axes")));
         };
         let n = n.unwrap_or(shape[axis]);
-        if n == 0 {
-            return Err(Error::new(format!("{name}: a transform of no points")));
+        if n == 0 || n > i32::MAX as usize {
+            return Err(Error::new(format!("{name}: a transform of {n} points")));
         }
         let x = if matches!(self.dtype(), DType::F32 | DType::F64) { self.clone() } else { self.to_dtype(DType::F32) };
         let x = x.narrow(axis as isize, 0, n.min(shape[axis]));
@@ -199,7 +199,7 @@ impl Tensor {
         let frames = x.unfold(1, n_fft, hop);
         let window = match &options.window {
             Some(window) => Some(window.clone()),
-            None => (length < n_fft).then(|| x.constant_like(1.0).expand_to(&Shape::from([length]))),
+            None => (length < n_fft).then(|| Tensor::full_of([length], 1.0, x.dtype())),
         };
         let before = (n_fft - length) / 2;
         let frames = match window {

@@ -223,8 +223,8 @@ impl Tensor {
             fail(format!("theta is {}", self.dtype()), "a float type".to_owned())
         } else if self.shape()[..] != expected {
             fail(format!("theta {} for size {size:?}", self.shape()), format!("theta of shape {expected:?}"))
-        } else if size.contains(&0) {
-            fail(format!("size {size:?}"), "sizes above 0".to_owned())
+        } else if size.contains(&0) || !Shape::from(size).addressable() || !out.addressable() {
+            fail(format!("size {size:?}"), "sizes above 0 that memory can hold".to_owned())
         } else {
             let base = base_grid(&size[2..], align_corners).to_dtype(self.dtype());
             let shape: Shape = [size[0]].iter().chain(base.shape().iter()).copied().collect();

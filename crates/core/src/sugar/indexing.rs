@@ -76,7 +76,10 @@ impl Tensor {
         };
         let start = bound(start, if step > 0 { 0 } else { size - 1 });
         let end = bound(end, if step > 0 { size } else { -1 });
-        let len = ((end - start + step - step.signum()) / step).max(0) as usize;
+        let len = if step > 0 { end - start } else { start - end }.max(0) as usize;
+        // A step beyond the last element is none: only the first one is taken.
+        let step = if step.unsigned_abs() >= len { step.signum() * len.max(1) as isize } else { step };
+        let len = len.div_ceil(step.unsigned_abs());
         if len == 0 {
             return movement::slice(self, axis, 0, 1, 0);
         }

@@ -113,7 +113,10 @@ impl Tensor {
     pub fn lu(&self) -> [Tensor; 3] {
         let a = match Matrices::of("linalg.lu", self, false) {
             Ok(a) => a,
-            Err(error) => return [0; 3].map(|_| self.no_matrix(error.clone())),
+            Err(error) => {
+                let failed = self.no_matrix(error);
+                return [failed.clone(), failed.clone(), failed];
+            }
         };
         let [packed, order, _] = lu::factor(&a.flat);
         let (m, n) = (packed.size(1), packed.size(2));
@@ -142,7 +145,10 @@ impl Tensor {
     pub fn qr(&self, complete: bool) -> [Tensor; 2] {
         match Matrices::of("linalg.qr", self, false) {
             Ok(a) => qr::factor(&a.flat, complete).map(|t| a.back(&t)),
-            Err(error) => [0; 2].map(|_| self.no_matrix(error.clone())),
+            Err(error) => {
+                let failed = self.no_matrix(error);
+                [failed.clone(), failed]
+            }
         }
     }
 
@@ -156,7 +162,10 @@ impl Tensor {
     pub fn svd(&self) -> [Tensor; 3] {
         let a = match Matrices::of("linalg.svd", self, false) {
             Ok(a) => a,
-            Err(error) => return [0; 3].map(|_| self.no_matrix(error.clone())),
+            Err(error) => {
+                let failed = self.no_matrix(error);
+                return [failed.clone(), failed.clone(), failed];
+            }
         };
         let wide = a.flat.size(1) < a.flat.size(2);
         let [u, s, v] = svd::factor(&if wide { a.flat.mt() } else { a.flat.clone() });
@@ -296,7 +305,10 @@ impl Tensor {
     pub fn slogdet(&self) -> [Tensor; 2] {
         let a = match Matrices::of("linalg.slogdet", self, true) {
             Ok(a) => a,
-            Err(error) => return [0; 2].map(|_| self.no_matrix(error.clone())),
+            Err(error) => {
+                let failed = self.no_matrix(error);
+                return [failed.clone(), failed];
+            }
         };
         let [packed, _, parity] = lu::factor(&a.flat);
         let pivots = packed.diagonal(0, 1, 2);

@@ -70,8 +70,8 @@ impl Tensor {
             let error = Error::new(format!("{name}: the input has shape {shape}, fewer than three axes"));
             return Tensor::fail(error.help("[batch, channels, places…]"), &[self], shape.clone(), self.dtype());
         }
-        if size == 0 {
-            return self.refuse(format!("{name}: a window of 0 channels"));
+        if size == 0 || size > i32::MAX as usize {
+            return self.refuse(format!("{name}: a window of {size} channels"));
         }
         if !self.dtype().is_float() {
             return self.refuse(format!("{name}: the input is {}, not a float", self.dtype()));

@@ -173,6 +173,8 @@ enum Fold {
 
 #[track_caller]
 fn norm(x: &Tensor, ord: f64, fold: impl FnOnce(&Tensor, Fold) -> Tensor) -> Tensor {
+    // The closure does not know who called.
+    let _line = crate::origin::under(std::panic::Location::caller());
     match ord {
         f64::INFINITY => fold(&x.abs(), Fold::Max),
         f64::NEG_INFINITY => fold(&x.abs(), Fold::Min),

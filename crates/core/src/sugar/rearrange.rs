@@ -225,7 +225,8 @@ impl Tensor {
         if self.rank() != 1 {
             return self.not_so(format!("combinations: {} is no vector", self.shape()));
         }
-        let places = choices(self.numel(), r, with_replacement);
+        let places =
+            if r > self.numel() && !with_replacement { Vec::new() } else { choices(self.numel(), r, with_replacement) };
         let count = places.len().checked_div(r).unwrap_or(0);
         let chosen = self.index_select(0, &Tensor::from(places));
         movement::reshape(&chosen, Shape::from([count, r]))

@@ -31,18 +31,11 @@ impl Tensor {
 
     #[track_caller]
     fn reduce_keepdim(&self, f: ReduceFn, name: &str, axes: &dyn Axes) -> Result<(Tensor, AxisList), Tensor> {
-        let axes = axes.resolve(self.shape()).map_err(|axis| {
-            let again = self.shape().axis(axis).is_some();
-            if !again {
-                return self.bad_axis(name, axis);
-            }
-            Tensor::fail(
-                Error::new(format!("{name}: axis {axis} is named twice")),
-                &[self],
-                self.shape().clone(),
-                self.dtype(),
-            )
-        })?;
+        let axes = match axes.resolve(self.shape()) {
+            Ok(axes) => axes,
+            Err(axis) if self.shape().axis(axis).is_none() => return Err(self.bad_axis(name, axis)),
+            Err(axis) => return Err(self.refuse(format!("{name}: axis {axis} is named twice"))),
+        };
         if matches!(f, ReduceFn::Max | ReduceFn::Min) && axes.iter().any(|&a| self.shape()[a] == 0) {
             let error = Error::new(format!("{name}: the extremum of no element, shape {}", self.shape()));
             return Err(Tensor::fail(error, &[self], self.shape().reduced(&axes), self.dtype()));

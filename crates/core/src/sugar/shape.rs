@@ -29,7 +29,7 @@ impl Tensor {
     /// [`Tensor::reshape`] with the sizes in a slice.
     #[track_caller]
     pub fn reshape_dims(&self, shape: &[isize]) -> Tensor {
-        let known: usize = shape.iter().filter(|&&s| s >= 0).map(|&s| s as usize).product();
+        let known = shape.iter().filter(|&&s| s >= 0).fold(1usize, |known, &s| known.saturating_mul(s as usize));
         let open = shape.iter().filter(|&&s| s < 0).count();
         let fits = match open {
             0 => known == self.numel(),
@@ -233,7 +233,10 @@ impl Tensor {
             let error = Error::new(format!("stack: shapes {} and {} differ", tensors[0].shape(), t.shape()));
             return Tensor::fail(error, tensors, t.shape().clone(), t.dtype());
         }
-        let wide: Vec<Tensor> = tensors.iter().map(|t| t.unsqueeze(dim)).collect();
+        let mut wide: Vec<Tensor> = Vec::with_capacity(tensors.len());
+        for t in tensors {
+            wide.push(t.unsqueeze(dim));
+        }
         Tensor::cat(&wide.iter().collect::<Vec<_>>(), dim)
     }
 
@@ -292,7 +295,14 @@ impl Tensor {
         let sizes: Vec<usize> = std::iter::repeat_n(1, pad).chain(self.shape().iter().copied()).collect();
         let spread: Shape = sizes.iter().flat_map(|&s| [1, s]).collect();
         let wide: Shape = times.iter().zip(&sizes).flat_map(|(&t, &s)| [t, s]).collect();
-        let shape: Shape = times.iter().zip(&sizes).map(|(&t, &s)| t * s).collect();
+        let shape: Shape = times.iter().zip(&sizes).map(|(&t, &s)| t.saturating_mul(s)).collect();
+        if !shape.addressable() || !wide.addressable() {
+            let error = Error::new(format!(
+                "repeat: {} repeated {times:?} times is more than memory can address",
+                self.shape()
+            ));
+            return Tensor::fail(error, &[self], shape, self.dtype());
+        }
         movement::reshape(&movement::broadcast(&movement::reshape(self, spread), &wide), shape)
     }
 

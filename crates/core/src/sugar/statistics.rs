@@ -420,7 +420,7 @@ impl Tensor {
         if !self.dtype().is_float() {
             return fail(format!("of {}, not of floats", self.dtype()));
         }
-        if bins == 0 || !min.is_finite() || !max.is_finite() || min > max {
+        if bins == 0 || bins > i32::MAX as usize || !min.is_finite() || !max.is_finite() || min > max {
             return fail(format!("{bins} bins from {min} to {max}"));
         }
         if self.numel() == 0 {

@@ -4,7 +4,7 @@ use limpid_kernels::DType;
 use limpid_kernels::index::ScatterFn;
 
 use crate::compound::pool::largest;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::op::movement::{broadcast, reshape};
 use crate::op::{index, source};
 use crate::options;
@@ -175,8 +175,8 @@ impl Tensor {
         let (planes, kernel, counts) = match self.fractional_plan(name, d, &kernel.into(), options) {
             Ok(plan) => plan,
             Err(error) => {
-                let fail = |error: Error| Tensor::fail(error, &[self], self.shape().clone(), self.dtype());
-                return (fail(error.clone()), fail(error));
+                let failed = Tensor::fail(error, &[self], self.shape().clone(), self.dtype());
+                return (failed.clone(), failed);
             }
         };
         let count = planes.outer.elements();

@@ -123,7 +123,8 @@ struct Made {
 impl Made {
     #[track_caller]
     fn linear(&self) -> Linear {
-        let out = self.num_classes * self.out_features.iter().product::<usize>();
+        let sizes = self.out_features.iter();
+        let out = sizes.fold(self.num_classes, |out, &size| out.saturating_mul(size));
         Linear::new(self.in_features, out).bias(self.bias).dtype(self.dtype)
     }
 }

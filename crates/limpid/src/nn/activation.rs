@@ -353,21 +353,25 @@ impl PReLU {
         PReLU::made(1, 0.25, DType::F32, Site::here())
     }
 
+    #[track_caller]
     fn made(count: usize, init: f64, dtype: DType, site: Site) -> PReLU {
         PReLU { weight: Parameter::new(&Tensor::full_of([count], init, dtype)), init, site }
     }
 
     /// The exponent of w: 1, or that of the channels.
+    #[track_caller]
     pub fn num_parameters(self, count: usize) -> PReLU {
         PReLU::made(count, self.init, self.weight.dtype(), self.site)
     }
 
     /// What each w is at first (default: 0.25).
+    #[track_caller]
     pub fn init(self, init: f64) -> PReLU {
         PReLU::made(self.weight.numel(), init, self.weight.dtype(), self.site)
     }
 
     /// The type of the parameter (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> PReLU {
         PReLU::made(self.weight.numel(), self.init, dtype, self.site)
     }

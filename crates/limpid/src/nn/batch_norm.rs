@@ -82,6 +82,7 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
         nothing.affine(!PER_SAMPLE).track_running_stats(!PER_SAMPLE)
     }
 
+    #[track_caller]
     fn filled(&self, value: f64) -> Tensor {
         Tensor::full_of([self.num_features], value, self.dtype)
     }
@@ -100,6 +101,7 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     }
 
     /// Whether there are weight and bias (default: for a batch norm).
+    #[track_caller]
     pub fn affine(mut self, affine: bool) -> Self {
         self.weight = affine.then(|| Parameter::new(&self.filled(1.0)));
         self.bias = affine.then(|| Parameter::new(&self.filled(0.0)));
@@ -107,12 +109,14 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     }
 
     /// Whether there is a bias beside the weight (default: yes).
+    #[track_caller]
     pub fn bias(mut self, bias: bool) -> Self {
         self.bias = (bias && self.weight.is_some()).then(|| Parameter::new(&self.filled(0.0)));
         self
     }
 
     /// Whether running statistics are kept (default: for a batch norm).
+    #[track_caller]
     pub fn track_running_stats(mut self, track: bool) -> Self {
         self.running_mean = track.then(|| Buffer::new(&self.filled(0.0)));
         self.running_var = track.then(|| Buffer::new(&self.filled(1.0)));
@@ -158,6 +162,7 @@ impl<const D: usize, const PER_SAMPLE: bool> ChannelNorm<D, PER_SAMPLE> {
     ///
     /// # Errors
     /// When what is pending on them fails.
+    #[track_caller]
     pub fn reset_running_stats(&self) -> Result<()> {
         let all = [(&self.running_mean, 0.0), (&self.running_var, 1.0), (&self.num_batches_tracked, 0.0)];
         all.into_iter().try_for_each(|(buffer, value)| match buffer {

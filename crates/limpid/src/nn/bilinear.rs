@@ -35,22 +35,25 @@ impl Bilinear {
         Bilinear::made(sizes, true, DType::F32, Site::here(), None)
     }
 
+    #[track_caller]
     fn made(sizes: [usize; 3], bias: bool, dtype: DType, site: Site, draws: Option<Draws>) -> Bilinear {
         let [in1, in2, out] = sizes;
         let draw = || {
             let weight = Parameter::new(&init::default_uniform([out, in1, in2], dtype, in1));
             (weight, bias.then(|| Parameter::new(&init::default_uniform([out], dtype, in1))))
         };
-        let ((weight, bias), draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let ((weight, bias), draws) = Draws::either(draws, draw);
         Bilinear { weight, bias, site, sizes, draws }
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Bilinear {
         Bilinear::made(self.sizes, bias, self.weight.dtype(), self.site, Some(self.draws))
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Bilinear {
         Bilinear::made(self.sizes, self.bias.is_some(), dtype, self.site, Some(self.draws))
     }

@@ -26,12 +26,13 @@ pub(super) struct Weights {
 
 impl Weights {
     /// The first values: U(−1/√fan, 1/√fan), fan the product of the weight's sizes but the first.
+    #[track_caller]
     pub(super) fn draw(&self, axes: usize, bias: bool, dtype: DType) -> (Parameter, Option<Parameter>) {
         let (first, second) = if self.transposed { (self.inputs, self.outputs) } else { (self.outputs, self.inputs) };
         // What does not fit is refused by the forward pass.
         let kernel = self.kernel.along(axes).unwrap_or_else(|| vec![1; axes].into());
         let shape: Vec<usize> = [first, second / self.groups.max(1)].into_iter().chain(kernel).collect();
-        let fan = shape[1..].iter().product();
+        let fan = shape[1..].iter().fold(1, |fan: usize, &size| fan.saturating_mul(size));
         let weight = Parameter::new(&init::default_uniform(shape, dtype, fan));
         (weight, bias.then(|| Parameter::new(&init::default_uniform([self.outputs], dtype, fan))))
     }
@@ -134,6 +135,7 @@ impl<const N: usize> Conv<N> {
     }
 
     /// The layer with the parameters that a constructor with these sizes would have drawn.
+    #[track_caller]
     fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> Conv<N> {
         ((self.weight, self.bias), self.draws) = self.draws.again(|| sizes.draw(N, bias, dtype));
         self.sizes = sizes;
@@ -159,6 +161,7 @@ impl<const N: usize> Conv<N> {
     }
 
     /// Groups of channels that do not see each other (default: 1).
+    #[track_caller]
     pub fn groups(mut self, groups: usize) -> Conv<N> {
         self.options.groups = groups;
         let (sizes, bias, dtype) = (Weights { groups, ..self.sizes.clone() }, self.bias.is_some(), self.weight.dtype());
@@ -166,6 +169,7 @@ impl<const N: usize> Conv<N> {
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Conv<N> {
         let (sizes, dtype) = (self.sizes.clone(), self.weight.dtype());
         if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
@@ -178,6 +182,7 @@ impl<const N: usize> Conv<N> {
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Conv<N> {
         let (sizes, bias) = (self.sizes.clone(), self.bias.is_some());
         if dtype == self.weight.dtype() { self } else { self.drawn(sizes, bias, dtype) }
@@ -291,6 +296,7 @@ impl<const N: usize> LazyLayer for Conv<N> {
         self.sizes.inputs_of(state)
     }
 
+    #[track_caller]
     fn sized(&self, inputs: usize) -> Conv<N> {
         let sizes = Weights { inputs, ..self.sizes.clone() };
         self.clone().drawn(sizes, self.bias.is_some(), self.weight.dtype())

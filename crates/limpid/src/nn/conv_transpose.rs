@@ -60,6 +60,7 @@ impl<const N: usize> ConvTranspose<N> {
         ConvTranspose { weight, bias, site: Site::here(), sizes, options: ConvTransposeOptions::new(), draws }
     }
 
+    #[track_caller]
     fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> ConvTranspose<N> {
         ((self.weight, self.bias), self.draws) = self.draws.again(|| sizes.draw(N, bias, dtype));
         self.sizes = sizes;
@@ -85,6 +86,7 @@ impl<const N: usize> ConvTranspose<N> {
     }
 
     /// Groups of channels that do not see each other (default: 1).
+    #[track_caller]
     pub fn groups(mut self, groups: usize) -> ConvTranspose<N> {
         self.options.groups = groups;
         let (sizes, bias, dtype) = (Weights { groups, ..self.sizes.clone() }, self.bias.is_some(), self.weight.dtype());
@@ -92,6 +94,7 @@ impl<const N: usize> ConvTranspose<N> {
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> ConvTranspose<N> {
         let (sizes, dtype) = (self.sizes.clone(), self.weight.dtype());
         if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
@@ -104,6 +107,7 @@ impl<const N: usize> ConvTranspose<N> {
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> ConvTranspose<N> {
         let (sizes, bias) = (self.sizes.clone(), self.bias.is_some());
         if dtype == self.weight.dtype() { self } else { self.drawn(sizes, bias, dtype) }
@@ -226,6 +230,7 @@ impl<const N: usize> LazyLayer for ConvTranspose<N> {
         self.sizes.inputs_of(state)
     }
 
+    #[track_caller]
     fn sized(&self, inputs: usize) -> ConvTranspose<N> {
         let sizes = Weights { inputs, ..self.sizes.clone() };
         self.clone().drawn(sizes, self.bias.is_some(), self.weight.dtype())

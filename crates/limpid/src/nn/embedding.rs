@@ -22,9 +22,10 @@ struct Table {
 }
 
 impl Table {
+    #[track_caller]
     fn drawn(sizes: (usize, usize), dtype: DType, draws: Option<Draws>) -> (Parameter, Draws) {
         let draw = || Parameter::new(&Tensor::zeros_of([sizes.0, sizes.1], dtype).randn_like());
-        draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw))
+        Draws::either(draws, draw)
     }
 
     fn new(sizes: (usize, usize), draws: Option<Draws>) -> Table {
@@ -59,6 +60,7 @@ impl Table {
         }
     }
 
+    #[track_caller]
     fn retyped(&mut self, weight: &mut Parameter, dtype: DType) {
         if dtype == weight.dtype() {
             return;
@@ -124,6 +126,7 @@ macro_rules! shared {
             ///
             /// # Errors
             /// At the read of any result, when there is no such row.
+            #[track_caller]
             pub fn padding_idx(mut self, index: impl Into<Option<isize>>) -> $name {
                 self.table.padding = index.into();
                 self.table.fill_padding(&self.weight);
@@ -157,12 +160,14 @@ macro_rules! shared {
             }
 
             /// Whether the table is not trained: by default one that was given is not, one that was drawn is.
+            #[track_caller]
             pub fn freeze(self, freeze: bool) -> $name {
                 self.weight.requires_grad_(!freeze);
                 self
             }
 
             /// The type of the table (default: f32, or that of the table given).
+            #[track_caller]
             pub fn dtype(mut self, dtype: DType) -> $name {
                 self.table.retyped(&mut self.weight, dtype);
                 self
@@ -285,6 +290,7 @@ impl EmbeddingBag {
         EmbeddingBag::made(weight, table, Site::here())
     }
 
+    #[track_caller]
     fn made(weight: Parameter, table: Table, site: Site) -> EmbeddingBag {
         EmbeddingBag { weight, table, mode: BagMode::Mean, include_last_offset: false, site }
     }

@@ -83,10 +83,11 @@ pub(crate) fn default_uniform(shape: impl Into<Shape>, dtype: DType, fan_in: usi
 /// Glorot's and Bengio's first values of a matrix `[out, in]`.
 #[track_caller]
 pub(crate) fn xavier_uniform([out, within]: [usize; 2], dtype: DType) -> Tensor {
-    let bound = if out + within > 0 { (6.0 / (out + within) as f64).sqrt() } else { 0.0 };
+    let bound = if out > 0 || within > 0 { (6.0 / (out as f64 + within as f64)).sqrt() } else { 0.0 };
     uniform([out, within], dtype, -bound, bound)
 }
 
+#[track_caller]
 fn filled(p: &Parameter, value: f64) -> Result<()> {
     p.set(&Tensor::full_of(p.shape(), value, p.dtype()))
 }
@@ -111,6 +112,7 @@ pub fn uniform_(p: &Parameter, low: f64, high: f64) -> Result<()> {
 ///
 /// # Errors
 /// When the parameter is no float.
+#[track_caller]
 pub fn normal_(p: &Parameter, mean: f64, std: f64) -> Result<()> {
     p.set(&(Tensor::zeros_of(p.shape(), p.dtype()).randn_like() * std + mean))
 }
@@ -119,6 +121,7 @@ pub fn normal_(p: &Parameter, mean: f64, std: f64) -> Result<()> {
 ///
 /// # Errors
 /// When what is pending on the parameter fails.
+#[track_caller]
 pub fn zeros_(p: &Parameter) -> Result<()> {
     filled(p, 0.0)
 }
@@ -127,6 +130,7 @@ pub fn zeros_(p: &Parameter) -> Result<()> {
 ///
 /// # Errors
 /// When what is pending on the parameter fails.
+#[track_caller]
 pub fn ones_(p: &Parameter) -> Result<()> {
     filled(p, 1.0)
 }
@@ -135,6 +139,7 @@ pub fn ones_(p: &Parameter) -> Result<()> {
 ///
 /// # Errors
 /// When what is pending on the parameter fails.
+#[track_caller]
 pub fn constant_(p: &Parameter, value: f64) -> Result<()> {
     filled(p, value)
 }

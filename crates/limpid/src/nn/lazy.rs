@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use limpid_core::{DType, Error, PadMode, Padding, Result, Shape, Sizes, Tensor};
 
 use crate::module::{Forward, Module, Visitor};
+use crate::nn::draws::line;
 use crate::nn::{Conv, ConvTranspose, Linear, failed};
 use crate::site::{self, Scope, Site};
 use crate::walk::{Item, walk};
@@ -81,7 +82,9 @@ impl<M: LazyLayer> Lazy<M> {
         self.made.get().unwrap_or(&self.layer)
     }
 
+    #[track_caller]
     fn make(&self, inputs: usize) -> &M {
+        let _line = line();
         self.made.get_or_init(|| {
             let made = self.layer.sized(inputs);
             if let Some(path) = self.layer.site().and_then(Site::path) {
@@ -184,11 +187,13 @@ impl Lazy<Linear> {
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> LazyLinear {
         self.with(|layer| layer.bias(bias))
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> LazyLinear {
         self.with(|layer| layer.dtype(dtype))
     }
@@ -202,36 +207,43 @@ impl<const N: usize> Lazy<Conv<N>> {
     }
 
     /// Steps between two windows (default: 1).
+    #[track_caller]
     pub fn stride(self, stride: impl Into<Sizes>) -> Lazy<Conv<N>> {
         self.with(|layer| layer.stride(stride))
     }
 
     /// What is added on both sides of each axis (default: 0).
+    #[track_caller]
     pub fn padding(self, padding: impl Into<Padding>) -> Lazy<Conv<N>> {
         self.with(|layer| layer.padding(padding))
     }
 
     /// Steps between two elements of a window (default: 1).
+    #[track_caller]
     pub fn dilation(self, dilation: impl Into<Sizes>) -> Lazy<Conv<N>> {
         self.with(|layer| layer.dilation(dilation))
     }
 
     /// Groups of channels that do not see each other (default: 1).
+    #[track_caller]
     pub fn groups(self, groups: usize) -> Lazy<Conv<N>> {
         self.with(|layer| layer.groups(groups))
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Lazy<Conv<N>> {
         self.with(|layer| layer.bias(bias))
     }
 
     /// What is added around the input (default: zeros).
+    #[track_caller]
     pub fn padding_mode(self, mode: PadMode) -> Lazy<Conv<N>> {
         self.with(|layer| layer.padding_mode(mode))
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Lazy<Conv<N>> {
         self.with(|layer| layer.dtype(dtype))
     }
@@ -245,36 +257,43 @@ impl<const N: usize> Lazy<ConvTranspose<N>> {
     }
 
     /// Steps in the result between two elements of the input (default: 1).
+    #[track_caller]
     pub fn stride(self, stride: impl Into<Sizes>) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.stride(stride))
     }
 
     /// What is cut off on both sides of each axis of the result (default: 0).
+    #[track_caller]
     pub fn padding(self, padding: impl Into<Sizes>) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.padding(padding))
     }
 
     /// What is added behind each axis of the result (default: 0).
+    #[track_caller]
     pub fn output_padding(self, output_padding: impl Into<Sizes>) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.output_padding(output_padding))
     }
 
     /// Groups of channels that do not see each other (default: 1).
+    #[track_caller]
     pub fn groups(self, groups: usize) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.groups(groups))
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.bias(bias))
     }
 
     /// Steps between two elements of a window (default: 1).
+    #[track_caller]
     pub fn dilation(self, dilation: impl Into<Sizes>) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.dilation(dilation))
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Lazy<ConvTranspose<N>> {
         self.with(|layer| layer.dtype(dtype))
     }

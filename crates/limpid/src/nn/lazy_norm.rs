@@ -54,31 +54,37 @@ impl<const D: usize, const PER_SAMPLE: bool> Lazy<ChannelNorm<D, PER_SAMPLE>> {
     }
 
     /// What is added to the variance (default: 10⁻⁵).
+    #[track_caller]
     pub fn eps(self, eps: f64) -> Self {
         self.with(|layer| layer.eps(eps))
     }
 
     /// The weight of the new statistics in the running ones (default: 0.1).
+    #[track_caller]
     pub fn momentum(self, momentum: impl Into<Option<f64>>) -> Self {
         self.with(|layer| layer.momentum(momentum))
     }
 
     /// Whether there are weight and bias (default: for a batch norm).
+    #[track_caller]
     pub fn affine(self, affine: bool) -> Self {
         self.with(|layer| layer.affine(affine))
     }
 
     /// Whether there is a bias beside the weight (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Self {
         self.with(|layer| layer.bias(bias))
     }
 
     /// Whether running statistics are kept (default: for a batch norm).
+    #[track_caller]
     pub fn track_running_stats(self, track: bool) -> Self {
         self.with(|layer| layer.track_running_stats(track))
     }
 
     /// The type of parameters and statistics (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Self {
         self.with(|layer| layer.dtype(dtype))
     }

@@ -41,17 +41,19 @@ impl Linear {
         Linear::made((in_features, out_features), true, DType::F32, Site::here(), None)
     }
 
+    #[track_caller]
     fn made(sizes: (usize, usize), bias: bool, dtype: DType, site: Site, draws: Option<Draws>) -> Linear {
         let (within, out) = sizes;
         let draw = || {
             let weight = Parameter::new(&init::default_uniform([out, within], dtype, within));
             (weight, bias.then(|| Parameter::new(&init::default_uniform([out], dtype, within))))
         };
-        let ((weight, bias), draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let ((weight, bias), draws) = Draws::either(draws, draw);
         Linear { weight, bias, site, sizes, draws }
     }
 
     /// Whether a bias is added (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Linear {
         if bias == self.bias.is_some() {
             return self;
@@ -60,6 +62,7 @@ impl Linear {
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Linear {
         if dtype == self.weight.dtype() {
             return self;
@@ -68,6 +71,7 @@ impl Linear {
     }
 
     /// The layer with another number of inputs and parameters of its own.
+    #[track_caller]
     pub(crate) fn resized(&self, within: usize) -> Linear {
         let (sizes, bias) = ((within, self.sizes.1), self.bias.is_some());
         Linear::made(sizes, bias, self.weight.dtype(), self.site.clone(), Some(self.draws))

@@ -4,11 +4,13 @@ use limpid_core::{DType, Error, Shape, Tensor};
 
 use crate::Module;
 use crate::module::Forward;
+use crate::nn::draws::line;
 use crate::nn::{exponent, failed, python};
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
 
 /// A parameter whose elements start as `value`.
+#[track_caller]
 fn filled(shape: &Shape, value: f64, dtype: DType) -> Parameter {
     Parameter::new(&Tensor::full_of(shape, value, dtype))
 }
@@ -60,7 +62,9 @@ impl LayerNorm {
     }
 
     /// Whether there are weight and bias (default: yes).
+    #[track_caller]
     pub fn elementwise_affine(mut self, affine: bool) -> LayerNorm {
+        let _line = line();
         let dtype = self.param_dtype();
         self.weight = affine.then(|| filled(&self.shape, 1.0, dtype));
         self.bias = affine.then(|| filled(&self.shape, 0.0, dtype));
@@ -68,14 +72,18 @@ impl LayerNorm {
     }
 
     /// Whether there is a bias beside the weight (default: yes).
+    #[track_caller]
     pub fn bias(mut self, bias: bool) -> LayerNorm {
+        let _line = line();
         let (wanted, dtype) = (bias && self.weight.is_some(), self.param_dtype());
         self.bias = wanted.then(|| filled(&self.shape, 0.0, dtype));
         self
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(mut self, dtype: DType) -> LayerNorm {
+        let _line = line();
         self.weight = self.weight.map(|_| filled(&self.shape, 1.0, dtype));
         self.bias = self.bias.map(|_| filled(&self.shape, 0.0, dtype));
         self
@@ -142,14 +150,18 @@ impl RMSNorm {
     }
 
     /// Whether there is a weight (default: yes).
+    #[track_caller]
     pub fn elementwise_affine(mut self, affine: bool) -> RMSNorm {
+        let _line = line();
         let dtype = self.weight.as_ref().map_or(DType::F32, Parameter::dtype);
         self.weight = affine.then(|| filled(&self.shape, 1.0, dtype));
         self
     }
 
     /// The type of the weight (default: f32).
+    #[track_caller]
     pub fn dtype(mut self, dtype: DType) -> RMSNorm {
+        let _line = line();
         self.weight = self.weight.map(|_| filled(&self.shape, 1.0, dtype));
         self
     }
@@ -215,7 +227,9 @@ impl GroupNorm {
     }
 
     /// Whether there are weight and bias (default: yes).
+    #[track_caller]
     pub fn affine(mut self, affine: bool) -> GroupNorm {
+        let _line = line();
         let (shape, dtype) = (Shape::from([self.sizes.1]), self.param_dtype());
         self.weight = affine.then(|| filled(&shape, 1.0, dtype));
         self.bias = affine.then(|| filled(&shape, 0.0, dtype));
@@ -223,14 +237,18 @@ impl GroupNorm {
     }
 
     /// Whether there is a bias beside the weight (default: yes).
+    #[track_caller]
     pub fn bias(mut self, bias: bool) -> GroupNorm {
+        let _line = line();
         let (wanted, dtype) = (bias && self.weight.is_some(), self.param_dtype());
         self.bias = wanted.then(|| filled(&Shape::from([self.sizes.1]), 0.0, dtype));
         self
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(mut self, dtype: DType) -> GroupNorm {
+        let _line = line();
         let shape = Shape::from([self.sizes.1]);
         self.weight = self.weight.map(|_| filled(&shape, 1.0, dtype));
         self.bias = self.bias.map(|_| filled(&shape, 0.0, dtype));

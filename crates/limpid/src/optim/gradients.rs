@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Add;
 
-use limpid_core::{DType, Error, Result, Rows, Tensor, gradients_by_rows};
+use limpid_core::{DType, Error, Result, Rows, Shape, Tensor, gradients_by_rows};
 
 use crate::module::Module;
 use crate::param::Parameter;
@@ -236,6 +236,7 @@ impl Gradients {
     #[track_caller]
     pub fn clip_with_norm(mut self, max_norm: f64, total_norm: &Tensor) -> Gradients {
         let factor = (max_norm / (total_norm + 1e-6)).clamp_max(1.0);
+        let factor = if factor.numel() == 1 { factor } else { no_number(total_norm) };
         for g in self.grads.iter_mut().flatten() {
             *g = g.map(|g| g * factor.to_dtype(g.dtype()));
         }
@@ -285,4 +286,11 @@ impl Add for Gradients {
         }
         self
     }
+}
+
+/// What stands for a norm that is not one number.
+#[track_caller]
+fn no_number(norm: &Tensor) -> Tensor {
+    let error = Error::new(format!("clip_with_norm: the norm has shape {}, it is one number", norm.shape()));
+    Tensor::fail(error, &[norm], Shape::scalar(), norm.dtype())
 }

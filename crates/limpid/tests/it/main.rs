@@ -6,6 +6,7 @@ mod classes;
 mod distances;
 mod dropouts;
 mod embeddings;
+mod hostile;
 mod lazy;
 mod loss_values;
 mod losses;

@@ -56,8 +56,14 @@ pub(super) fn digamma(x: &Tensor) -> Tensor {
 /// ψ⁽ⁿ⁾(x) = (−1)ⁿ⁺¹ n! ζ(n + 1, x), n ≥ 1; the zeta function of Hurwitz by Euler and Maclaurin's sum.
 pub(super) fn polygamma(n: u32, x: &Tensor) -> Tensor {
     let z = mirrored(x);
-    let (s, count) = (f64::from(n) + 1.0, 12 + n);
+    let s = f64::from(n) + 1.0;
     let power = |base: &Tensor, exponent: f64| base.pow(base.constant_like(exponent));
+    let sign = if n % 2 == 1 { 1.0 } else { -1.0 };
+    if n > 170 {
+        // n! is more than a number can say: ±∞, as in torch, without a sum of n terms.
+        return power(x, -s) * (sign * f64::INFINITY);
+    }
+    let count = 12 + n;
     let direct = (1..count).fold(power(&z, -s), |sum, i| sum + power(&(&z + f64::from(i)), -s));
     let u = &z + f64::from(count);
     let mut zeta = direct + power(&u, 1.0 - s) / (s - 1.0) + power(&u, -s) * 0.5;
@@ -69,7 +75,6 @@ pub(super) fn polygamma(n: u32, x: &Tensor) -> Tensor {
         factor *= (s + 2.0 * k - 1.0) * (s + 2.0 * k) / ((2.0 * k + 1.0) * (2.0 * k + 2.0));
         term = term / (&u * &u);
     }
-    let sign = if n % 2 == 1 { 1.0 } else { -1.0 };
     let factorial: f64 = (1..=n).map(f64::from).product();
     let positive = zeta * (sign * factorial);
     // ψ⁽ⁿ⁾(x) = (−1)ⁿ ψ⁽ⁿ⁾(1 − x) − dⁿ/dxⁿ π cot πx

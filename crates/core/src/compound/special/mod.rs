@@ -176,7 +176,7 @@ fn slope(f: Function, x: &Tensor, y: &Tensor) -> Tensor {
         }
         Function::Ndtr => k(1.0 / (2.0 * std::f64::consts::PI).sqrt()) * (square() * k(-0.5)).exp(),
         Function::Ndtri => k((2.0 * std::f64::consts::PI).sqrt()) * (y * y * k(0.5)).exp(),
-        Function::Polygamma(n) => x.polygamma(n + 1),
+        Function::Polygamma(n) => x.polygamma(n.saturating_add(1)),
         Function::Sinc => bodies::sinc_slope(x),
         Function::Sinh => x.cosh(),
     }

@@ -103,8 +103,8 @@ pub(super) fn refused(
     a: &MultiHeadAttentionForward,
 ) -> (Tensor, Option<Tensor>) {
     let inputs = [query, key, value];
-    let y = Tensor::fail(error.clone(), &inputs, query.shape().clone(), query.dtype());
-    let weights = a.need_weights.then(|| Tensor::fail(error, &inputs, query.shape().clone(), query.dtype()));
+    let y = Tensor::fail(error, &inputs, query.shape().clone(), query.dtype());
+    let weights = a.need_weights.then(|| y.clone());
     (y, weights)
 }
 
@@ -141,6 +141,7 @@ impl Sizes {
 }
 
 /// [`multi_head_attention_forward`] with `[N, L, E]` where `batch_first`; `out` projects the joined heads.
+#[track_caller]
 pub(super) fn attend(
     query: &Tensor,
     key: &Tensor,
@@ -320,6 +321,7 @@ fn merged_mask(
 }
 
 /// The mask as a number that is added: −∞ for what is left out.
+#[track_caller]
 pub(crate) fn additive(name: &str, mask: &Tensor, dtype: DType) -> Result<Tensor> {
     match mask.dtype() {
         DType::Bool => {

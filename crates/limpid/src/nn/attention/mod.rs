@@ -108,6 +108,7 @@ struct Parameters {
 }
 
 impl Parameters {
+    #[track_caller]
     fn drawn(c: &Config) -> Parameters {
         let (e, dtype) = (c.embed_dim, c.dtype);
         let weight = |out: usize, within: usize| Some(Parameter::new(&init::xavier_uniform([out, within], dtype)));
@@ -118,9 +119,9 @@ impl Parameters {
         // Xavier's normal distribution: both fans are e.
         let row = || Parameter::new(&(Tensor::zeros_of([1, 1, e], dtype).randn_like() / (e.max(1) as f64).sqrt()));
         Parameters {
-            packed: if one { weight(3 * e, e) } else { None },
+            packed: if one { weight(e.saturating_mul(3), e) } else { None },
             separate: if one { [None, None, None] } else { [e, c.kdim, c.vdim].map(|within| weight(e, within)) },
-            in_proj_bias: zeros(3 * e),
+            in_proj_bias: zeros(e.saturating_mul(3)),
             bias_kv: [(); 2].map(|()| c.add_bias_kv.then(row)),
             out_proj,
         }
@@ -147,9 +148,10 @@ impl MultiheadAttention {
         MultiheadAttention::made(config, Site::here(), None)
     }
 
+    #[track_caller]
     fn made(config: Config, site: Site, draws: Option<Draws>) -> MultiheadAttention {
         let draw = || Parameters::drawn(&config);
-        let (drawn, draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let (drawn, draws) = Draws::either(draws, draw);
         let [q_proj_weight, k_proj_weight, v_proj_weight] = drawn.separate;
         let [bias_k, bias_v] = drawn.bias_kv;
         MultiheadAttention {
@@ -167,6 +169,7 @@ impl MultiheadAttention {
         }
     }
 
+    #[track_caller]
     fn redrawn(self, config: Config) -> MultiheadAttention {
         if config == self.config { self } else { MultiheadAttention::made(config, self.site, Some(self.draws)) }
     }
@@ -178,12 +181,14 @@ impl MultiheadAttention {
     }
 
     /// Whether the projections have biases (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> MultiheadAttention {
         let config = Config { bias, ..self.config };
         self.redrawn(config)
     }
 
     /// Whether every sequence has a key and a value more, which are learned (default: no).
+    #[track_caller]
     pub fn add_bias_kv(self, add: bool) -> MultiheadAttention {
         let config = Config { add_bias_kv: add, ..self.config };
         self.redrawn(config)
@@ -196,12 +201,14 @@ impl MultiheadAttention {
     }
 
     /// The features of the key (default: embed_dim).
+    #[track_caller]
     pub fn kdim(self, kdim: usize) -> MultiheadAttention {
         let config = Config { kdim, ..self.config };
         self.redrawn(config)
     }
 
     /// The features of the value (default: embed_dim).
+    #[track_caller]
     pub fn vdim(self, vdim: usize) -> MultiheadAttention {
         let config = Config { vdim, ..self.config };
         self.redrawn(config)
@@ -214,6 +221,7 @@ impl MultiheadAttention {
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> MultiheadAttention {
         let config = Config { dtype, ..self.config };
         self.redrawn(config)

@@ -27,6 +27,7 @@ fn normal_cdf(x: f64) -> Result<f64> {
 /// assert!(layer.weight.value()?.to_vec::<f32>()?.iter().all(|w| w.abs() <= 2.0));
 /// # Ok::<(), limpid::Error>(())
 /// ```
+#[track_caller]
 pub fn trunc_normal_(p: &Parameter, mean: f64, std: f64, a: f64, b: f64) -> Result<()> {
     if !(std > 0.0 && a <= b && mean.is_finite()) {
         return Err(Error::new(format!("trunc_normal_: N({mean}, {std}²) within [{a}, {b}]")).help("std > 0, a ≤ b"));
@@ -122,6 +123,7 @@ pub fn dirac_(p: &Parameter, groups: usize) -> Result<()> {
 /// assert!(off.item()? < 1e-6);
 /// # Ok::<(), limpid::Error>(())
 /// ```
+#[track_caller]
 pub fn orthogonal_(p: &Parameter, gain: f64) -> Result<()> {
     let shape = p.shape();
     if shape.rank() < 2 {
@@ -147,6 +149,7 @@ pub(crate) fn orthonormal(x: &Tensor) -> Tensor {
 ///
 /// # Errors
 /// Without exactly two axes; when `sparsity` is not from 0 to 1.
+#[track_caller]
 pub fn sparse_(p: &Parameter, sparsity: f64, std: f64) -> Result<()> {
     let shape: Shape = p.shape();
     if shape.rank() != 2 || !(0.0..=1.0).contains(&sparsity) {

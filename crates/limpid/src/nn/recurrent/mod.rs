@@ -117,6 +117,7 @@ impl<K: RecurrentKind> Recurrent<K> {
     }
 
     /// The layer with changed settings, drawn as the constructor would.
+    #[track_caller]
     fn again(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings;
         change(&mut settings);
@@ -125,11 +126,13 @@ impl<K: RecurrentKind> Recurrent<K> {
     }
 
     /// Number of layers (default: 1).
+    #[track_caller]
     pub fn num_layers(self, num_layers: usize) -> Self {
         self.again(|s| s.num_layers = num_layers)
     }
 
     /// Whether there are biases (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Self {
         self.again(|s| s.bias = bias)
     }
@@ -149,11 +152,13 @@ impl<K: RecurrentKind> Recurrent<K> {
     }
 
     /// Whether each layer also runs from the end to the beginning (default: no).
+    #[track_caller]
     pub fn bidirectional(self, bidirectional: bool) -> Self {
         self.again(|s| s.bidirectional = bidirectional)
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Self {
         if dtype == self.settings.dtype {
             return self;
@@ -212,7 +217,7 @@ impl<K: RecurrentKind> Recurrent<K> {
         let scope = Scope::enter(self);
         let s = &self.settings;
         let steps = x.steps(s.batch_first);
-        let (count, width) = (s.num_layers * s.directions(), s.directions() * s.state());
+        let (count, width) = (s.num_layers * s.directions(), s.directions().saturating_mul(s.state()));
         let mut states = Vec::new();
         states.extend(h0.map(|h| ("h_0", h, s.state())));
         states.extend(c0.map(|c| ("c_0", c, s.hidden_size)));
@@ -334,6 +339,7 @@ impl Recurrent<Elman> {
 
 impl Recurrent<LongShortTerm> {
     /// The size of the projection of the hidden state, below the hidden size; 0 (default) for none. Sak et al. (2014).
+    #[track_caller]
     pub fn proj_size(self, proj_size: usize) -> Self {
         self.again(|s| s.proj_size = proj_size)
     }
@@ -366,7 +372,12 @@ impl<K: RecurrentKind> Module for Recurrent<K> {
         K::NAME
     }
     fn label(&self) -> String {
-        format!("{} {}→{}", K::NAME, self.settings.input_size, self.settings.directions() * self.settings.state())
+        format!(
+            "{} {}→{}",
+            K::NAME,
+            self.settings.input_size,
+            self.settings.directions().saturating_mul(self.settings.state())
+        )
     }
     fn extra_repr(&self) -> String {
         let s = &self.settings;

@@ -26,12 +26,13 @@ impl RecurrentWeights {
     /// Parameters in U(−1/√H, 1/√H), drawn in torch's order.
     pub(super) fn draw(gates: usize, input: usize, hidden: usize, projection: usize, bias: bool, dtype: DType) -> Self {
         let state = if projection > 0 { projection } else { hidden };
+        let rows = gates.saturating_mul(hidden);
         let uniform = |shape: Shape| Parameter::new(&init::default_uniform(shape, dtype, hidden));
         RecurrentWeights {
-            weight_ih: uniform(Shape::from([gates * hidden, input])),
-            weight_hh: uniform(Shape::from([gates * hidden, state])),
-            bias_ih: bias.then(|| uniform(Shape::from([gates * hidden]))),
-            bias_hh: bias.then(|| uniform(Shape::from([gates * hidden]))),
+            weight_ih: uniform(Shape::from([rows, input])),
+            weight_hh: uniform(Shape::from([rows, state])),
+            bias_ih: bias.then(|| uniform(Shape::from([rows]))),
+            bias_hh: bias.then(|| uniform(Shape::from([rows]))),
             weight_hr: (projection > 0).then(|| uniform(Shape::from([projection, hidden]))),
         }
     }
@@ -114,7 +115,7 @@ impl Settings {
     pub(super) fn weights(&self) -> Vec<RecurrentWeights> {
         let draw = |k: usize| {
             let directions = self.directions();
-            let input = if k < directions { self.input_size } else { directions * self.state() };
+            let input = if k < directions { self.input_size } else { directions.saturating_mul(self.state()) };
             let gates = self.cell.gates();
             RecurrentWeights::draw(gates, input, self.hidden_size, self.proj_size, self.bias, self.dtype)
         };

@@ -39,6 +39,7 @@ impl<K: RecurrentKind> RecurrentStep<K> {
         RecurrentStep { weights: weights.swap_remove(0), settings, site: Site::here(), draws, kind: PhantomData }
     }
 
+    #[track_caller]
     fn again(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings;
         change(&mut settings);
@@ -47,11 +48,13 @@ impl<K: RecurrentKind> RecurrentStep<K> {
     }
 
     /// Whether there are biases (default: yes).
+    #[track_caller]
     pub fn bias(self, bias: bool) -> Self {
         self.again(|s| s.bias = bias)
     }
 
     /// The type of the parameters (default: f32).
+    #[track_caller]
     pub fn dtype(self, dtype: DType) -> Self {
         if dtype == self.settings.dtype {
             return self;

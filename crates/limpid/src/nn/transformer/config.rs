@@ -128,6 +128,7 @@ impl Config {
         self.initialised(Linear::new(within, out).bias(self.bias).dtype(self.dtype))
     }
 
+    #[track_caller]
     fn initialised(&self, mut linear: Linear) -> Linear {
         if self.xavier {
             let sizes = [linear.out_features(), linear.in_features()];
@@ -136,6 +137,7 @@ impl Config {
         linear
     }
 
+    #[track_caller]
     pub(super) fn norm(&self) -> LayerNorm {
         LayerNorm::new(self.d_model).eps(self.layer_norm_eps).bias(self.bias).dtype(self.dtype)
     }
@@ -159,6 +161,7 @@ pub(super) trait Configured: Sized {
     /// The same parameters with the rest of `config`.
     fn fitted(self, config: Config) -> Self;
 
+    #[track_caller]
     fn with(self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config().clone();
         change(&mut config);

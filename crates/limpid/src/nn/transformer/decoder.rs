@@ -77,10 +77,11 @@ impl TransformerDecoderLayer {
         TransformerDecoderLayer::made(Config::new(d_model, nhead), Site::here(), None)
     }
 
+    #[track_caller]
     pub(super) fn made(config: Config, site: Site, draws: Option<Draws>) -> TransformerDecoderLayer {
         let (d, wide) = (config.d_model, config.dim_feedforward);
         let draw = || ([config.attention(), config.attention()], config.linear(d, wide), config.linear(wide, d));
-        let (drawn, draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let (drawn, draws) = Draws::either(draws, draw);
         let ([self_attn, multihead_attn], linear1, linear2) = drawn;
         TransformerDecoderLayer {
             self_attn,
@@ -155,6 +156,7 @@ impl Configured for TransformerDecoderLayer {
         &self.config
     }
 
+    #[track_caller]
     fn remade(self, config: Config) -> TransformerDecoderLayer {
         TransformerDecoderLayer::made(config, self.site, Some(self.draws))
     }

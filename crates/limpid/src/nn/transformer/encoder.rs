@@ -77,10 +77,11 @@ impl TransformerEncoderLayer {
         TransformerEncoderLayer::made(Config::new(d_model, nhead), Site::here(), None)
     }
 
+    #[track_caller]
     pub(super) fn made(config: Config, site: Site, draws: Option<Draws>) -> TransformerEncoderLayer {
         let (d, wide) = (config.d_model, config.dim_feedforward);
         let draw = || (config.attention(), config.linear(d, wide), config.linear(wide, d));
-        let ((self_attn, linear1, linear2), draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let ((self_attn, linear1, linear2), draws) = Draws::either(draws, draw);
         TransformerEncoderLayer {
             self_attn,
             linear1,
@@ -139,6 +140,7 @@ impl Configured for TransformerEncoderLayer {
         &self.config
     }
 
+    #[track_caller]
     fn remade(self, config: Config) -> TransformerEncoderLayer {
         TransformerEncoderLayer::made(config, self.site, Some(self.draws))
     }

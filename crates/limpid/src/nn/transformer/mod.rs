@@ -113,6 +113,7 @@ impl Transformer {
         Transformer::made(config, (6, 6), Site::here(), None)
     }
 
+    #[track_caller]
     fn made(config: Config, layers: (usize, usize), site: Site, draws: Option<Draws>) -> Transformer {
         let encoder_layer = |_| TransformerEncoderLayer::made(config.clone(), Site::unplaced(), None);
         let decoder_layer = |_| TransformerDecoderLayer::made(config.clone(), Site::unplaced(), None);
@@ -120,13 +121,14 @@ impl Transformer {
             let encoder: Vec<_> = (0..layers.0).map(encoder_layer).collect();
             (encoder, (0..layers.1).map(decoder_layer).collect::<Vec<_>>())
         };
-        let ((encoder, decoder), draws) = draws.map_or_else(|| Draws::of(draw), |draws| draws.again(draw));
+        let ((encoder, decoder), draws) = Draws::either(draws, draw);
         let encoder = TransformerEncoder::of(encoder, Site::unplaced()).norm(config.norm());
         let decoder = TransformerDecoder::of(decoder, Site::unplaced()).norm(config.norm());
         Transformer { encoder, decoder, config, layers, site, draws }
     }
 
     /// How many layers the encoder has (default: 6).
+    #[track_caller]
     pub fn num_encoder_layers(self, layers: usize) -> Transformer {
         if layers == self.layers.0 {
             return self;
@@ -135,6 +137,7 @@ impl Transformer {
     }
 
     /// How many layers the decoder has (default: 6).
+    #[track_caller]
     pub fn num_decoder_layers(self, layers: usize) -> Transformer {
         if layers == self.layers.1 {
             return self;
@@ -159,6 +162,7 @@ impl Transformer {
 
 impl<E: Encode, D: Decode> Transformer<E, D> {
     /// Another encoder, whose matrices are drawn anew, as torch does.
+    #[track_caller]
     pub fn custom_encoder<F: Encode>(self, encoder: F) -> Transformer<F, D> {
         redraw(&encoder);
         let Transformer { decoder, config, layers, site, draws, .. } = self;
@@ -166,6 +170,7 @@ impl<E: Encode, D: Decode> Transformer<E, D> {
     }
 
     /// Another decoder, whose matrices are drawn anew, as torch does.
+    #[track_caller]
     pub fn custom_decoder<F: Decode>(self, decoder: F) -> Transformer<E, F> {
         redraw(&decoder);
         let Transformer { encoder, config, layers, site, draws, .. } = self;
@@ -221,6 +226,7 @@ impl<E: Encode, D: Decode> Transformer<E, D> {
 }
 
 /// Xavier's distribution for each matrix.
+#[track_caller]
 fn redraw<M: Module>(module: &M) {
     for p in module.parameters().iter().filter(|p| p.shape().rank() > 1) {
         // A parameter that can not be set carries its error: the read will say so.
@@ -233,6 +239,7 @@ impl Configured for Transformer {
         &self.config
     }
 
+    #[track_caller]
     fn remade(self, config: Config) -> Transformer {
         Transformer::made(config, self.layers, self.site, Some(self.draws))
     }

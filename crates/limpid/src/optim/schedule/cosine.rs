@@ -36,7 +36,7 @@ impl Schedule for CosineAnnealingLR {
             0 if at.begin => at.lr,
             0 => at.base_lr,
             // From the lowest point on, where the next factor would be 0/0.
-            step if (step - 1) % (2 * self.t_max) == self.t_max => {
+            step if (step - 1) % self.t_max.saturating_mul(2) == self.t_max => {
                 at.lr + (at.base_lr - min) * (1.0 - (PI / t).cos()) / 2.0
             }
             step => height(step) / height(step - 1) * (at.lr - min) + min,

@@ -168,7 +168,7 @@ impl LrScheduler {
         if self.steps.is_none() {
             located(self.set(0, true, optimizer), here)?;
         }
-        let step = self.steps() + 1;
+        let step = self.steps().saturating_add(1);
         self.steps.get_or_insert(0);
         located(self.set(step, false, optimizer), here)?;
         self.steps = Some(step);
