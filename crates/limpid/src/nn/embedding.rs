@@ -47,7 +47,7 @@ impl Table {
     }
 
     fn padding_row(&self) -> Option<i64> {
-        let (rows, index) = (self.sizes.0 as isize, self.padding?);
+        let (rows, index) = (isize::try_from(self.sizes.0).unwrap_or(isize::MAX), self.padding?);
         (-rows..rows).contains(&index).then(|| index.rem_euclid(rows) as i64)
     }
 

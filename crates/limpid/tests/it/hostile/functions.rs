@@ -15,7 +15,7 @@ pub const OF_ONE: &[Call] = of_one! {
     i1 i1e lgamma relu softplus gelu gelu_tanh silu mish selu relu6 hardsigmoid hardswish tanhshrink softsign
     log_sigmoid signbit frac sgn logical_not zeros_like ones_like rand_like randn_like to_float detach trace t msort
     median_all nanmedian_all nonzero unique atleast_1d atleast_2d atleast_3d matrix_exp inv det svdvals to_complex
-    inverse_without_pivots requires_grad_
+    requires_grad_
 };
 
 /// Two tensors whose shapes broadcast, usually.

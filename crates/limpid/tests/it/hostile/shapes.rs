@@ -155,11 +155,11 @@ pub const PLACES: &[Call] = &[
         o = o.mode(d.pick(&[BagMode::Sum, BagMode::Mean, BagMode::Max]));
         if ragged {
             let ends = d.i(&[2], 1);
-            o = o.offsets(ends.cumsum(0));
+            o = o.offsets(&ends.cumsum(0));
         }
         let shape: &[usize] = if ragged { &[4] } else { &[2, 2] };
         if d.flag() {
-            o = o.per_sample_weights(d.f(shape));
+            o = o.per_sample_weights(&d.f(shape));
         }
         vec![d.f(&[5, 3]).embedding_bag(&d.i(shape, 5), &o)]
     }),

@@ -68,9 +68,9 @@ pub fn interpolate(d: &mut Dice, axes: usize) -> InterpolateOptions {
 
 fn fractional(d: &mut Dice, axes: usize) -> FractionalMaxPoolOptions {
     let mut o = if d.flag() {
-        FractionalMaxPoolOptions::size(d.sizes(2))
+        FractionalMaxPoolOptions::new().output_size(d.sizes(2))
     } else {
-        FractionalMaxPoolOptions::ratio(d.real(0.6))
+        FractionalMaxPoolOptions::new().output_ratio(vec![d.real(0.6)])
     };
     if d.flag() {
         o.random_samples = Some(d.part(&[2, 3, axes]));
@@ -201,8 +201,8 @@ pub const WINDOWS: &[Call] = &[
             .padding_mode(d.pick(&[GridPadding::Zeros, GridPadding::Border, GridPadding::Reflection]))
             .align_corners(d.flag());
         vec![
-            d.f(&[2, 3, 4, 5]).grid_sample(&d.f(&[2, 3, 2, 2]), o),
-            d.f(&[1, 2, 3, 2, 2]).grid_sample(&d.f(&[1, 2, 2, 2, 3]), o),
+            d.f(&[2, 3, 4, 5]).grid_sample(&d.f(&[2, 3, 2, 2]), &o),
+            d.f(&[1, 2, 3, 2, 2]).grid_sample(&d.f(&[1, 2, 2, 2, 3]), &o),
         ]
     }),
     ("affine_grid", |d| {
