@@ -11,7 +11,9 @@ use super::{Call, Dice};
 /// A result without a tensor, as one.
 fn told(result: Result<(), Error>) -> Vec<Tensor> {
     // The error of an optimizer or of an initialisation is returned, not carried.
-    result.err().map(|error| drop(error.to_string()));
+    if let Err(error) = result {
+        drop(error.to_string());
+    }
     Vec::new()
 }
 

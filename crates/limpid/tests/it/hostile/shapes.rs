@@ -64,7 +64,7 @@ pub const SHAPES: &[Call] = &[
     ("repeat_interleave", |d| {
         vec![
             d.f(&[2, 3]).repeat_interleave(d.int(2), d.maybe(|d| d.axis(2))),
-            d.f(&[2, 3]).repeat_interleave(&d.i(&[3], 3), Some(d.axis(2))),
+            d.f(&[2, 3]).repeat_interleave(d.i(&[3], 3), Some(d.axis(2))),
         ]
     }),
     ("combinations", |d| vec![d.f(&[4]).combinations(d.few(2), d.flag()), d.f(&[3]).combinations(d.n(2), false)]),
@@ -101,14 +101,14 @@ pub const PLACES: &[Call] = &[
     ("gather", |d| vec![d.f(&[4, 3]).gather(d.axis(2), &d.i(&[2, 2], 3))]),
     ("scatter", |d| {
         vec![
-            d.f(&[4, 3]).scatter(d.axis(2), &d.i(&[2, 2], 3), &d.f(&[2, 2])),
+            d.f(&[4, 3]).scatter(d.axis(2), &d.i(&[2, 2], 3), d.f(&[2, 2])),
             d.f(&[4, 3]).scatter(d.axis(2), &d.i(&[2, 2], 3), d.real(1.0)),
-            d.f(&[4, 3]).scatter_add(d.axis(2), &d.i(&[2, 2], 3), &d.f(&[2, 2])),
+            d.f(&[4, 3]).scatter_add(d.axis(2), &d.i(&[2, 2], 3), d.f(&[2, 2])),
         ]
     }),
     ("scatter_reduce", |d| {
         let how = d.pick(&["sum", "prod", "mean", "amax", "amin", "", "max"]);
-        vec![d.f(&[4, 3]).scatter_reduce(d.axis(2), &d.i(&[2, 2], 3), &d.f(&[2, 2]), how, d.flag())]
+        vec![d.f(&[4, 3]).scatter_reduce(d.axis(2), &d.i(&[2, 2], 3), d.f(&[2, 2]), how, d.flag())]
     }),
     ("index_reduce", |d| {
         let how = d.pick(&["prod", "mean", "amax", "amin", "", "sum"]);
@@ -141,7 +141,7 @@ pub const PLACES: &[Call] = &[
         let items = items(d);
         vec![
             d.f(&[4, 3, 2]).index_put(&items[..], d.real(1.0), d.flag()),
-            d.f(&[4, 3, 2]).index_put(&items[..], &d.f(&[2]), d.flag()),
+            d.f(&[4, 3, 2]).index_put(&items[..], d.f(&[2]), d.flag()),
         ]
     }),
     ("embedding", |d| {
