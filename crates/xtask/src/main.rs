@@ -16,7 +16,9 @@ tasks:
                        F is exp, expm1, log, log1p, sin, cos, atan, tanh, erf or sigmoid
                        (default: exp, log, tanh, erf and sigmoid)
   conformance torch DIR [CLASS…]   run PyTorch's recorded cases in DIR, or those of the classes whose names begin
-                       with one of CLASS; exit code 1 when one fails";
+                       with one of CLASS; exit code 1 when one fails
+  conformance differences DIR [CLASS…]   check first and second gradients of those cases in f64 by finite
+                       differences";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["ulp"] => ulp::run(None).map(|()| true),
         ["ulp", "--function", name] => ulp::run(Some(name)).map(|()| true),
         ["conformance", "torch", dir, ref only @ ..] => conformance::torch(dir, only),
+        ["conformance", "differences", dir, ref only @ ..] => conformance::by_differences(dir, only),
         _ => Err(USAGE.to_string()),
     };
     match done {

@@ -6,9 +6,19 @@ use limpid::{DType, Tensor, eval, gradients};
 
 use super::args::{Result, line};
 use super::cases::Case;
+use super::random::Law;
 
 /// The largest rounding of torch's f32 that is believed: beside the largest number of the tensor, and where all cancel.
 const ROUNDING: (f64, f64) = (4e-3, 1e-4);
+
+/// A case that was called: nothing is computed yet.
+pub struct Recorded {
+    pub outputs: Vec<Tensor>,
+    /// What gradients are taken by: inputs and parameters, each with its name.
+    pub leaves: Vec<(String, Tensor)>,
+    /// What the outputs follow where they are random.
+    pub law: Option<Law>,
+}
 
 /// What a case showed.
 #[derive(Debug, Default)]
@@ -182,10 +192,14 @@ impl Verdict {
     }
 }
 
+/// The w of `n` elements: w[i] = cos(0.7·i + 0.3).
+pub fn weights(n: usize) -> Vec<f64> {
+    (0..n).map(|i| (0.7 * i as f64 + 0.3).cos()).collect()
+}
+
 /// Σ output·w as a scalar of type `sum`.
-fn weighted(output: &Tensor, sum: DType) -> Tensor {
-    let w = (0..output.numel()).map(|i| (0.7 * i as f64 + 0.3).cos()).collect();
-    let w = Tensor::from_vec::<f64>(w, output.shape()).to_dtype(output.dtype());
+pub fn weighted(output: &Tensor, sum: DType) -> Tensor {
+    let w = Tensor::from_vec::<f64>(weights(output.numel()), output.shape()).to_dtype(output.dtype());
     (output * w).sum(..).to_dtype(sum)
 }
 

@@ -6,6 +6,7 @@
 mod args;
 mod cases;
 mod check;
+mod differences;
 mod functionals;
 mod initialisers;
 mod modules;
@@ -66,12 +67,33 @@ const GAINS: &str = "calculate_gain";
 /// # Errors
 /// When the directory is not one of cases.
 pub fn torch(dir: &str, only: &[&str]) -> Result<bool> {
-    // A panic in a case is reported as its failure.
+    Ok(print(&quiet(|| rows(Path::new(dir), only))?, &untold(only)?))
+}
+
+/// Checks the gradients of the cases in `dir` by finite differences: see [`differences`].
+///
+/// # Errors
+/// When the directory is not one of cases.
+pub fn by_differences(dir: &str, only: &[&str]) -> Result<bool> {
+    quiet(|| differences::run(dir, only))
+}
+
+/// Runs cases: a panic in one is reported as its failure, not where it happens.
+fn quiet<T>(run: impl FnOnce() -> T) -> T {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let rows = rows(Path::new(dir), only);
+    let done = run();
     std::panic::set_hook(hook);
-    Ok(print(&rows?, &untold(only)?))
+    done
+}
+
+/// What `case` gives, or why it has nothing; a panic is such a reason.
+fn caught<T>(case: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(case)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Err(format!("panic: {text}"))
+    })
 }
 
 /// What is proved by tests of ours, of the classes whose names begin with one of `only`.
@@ -109,15 +131,7 @@ impl Row {
 
     /// Runs one case and counts it.
     fn run(&mut self, id: &str, case: impl FnOnce() -> Result<Verdict>) {
-        let verdict = match catch_unwind(AssertUnwindSafe(case)) {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(problem)) => Verdict::of(problem),
-            Err(payload) => {
-                let text = payload.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-                Verdict::of(format!("panic: {text}"))
-            }
-        };
+        let verdict = caught(case).unwrap_or_else(Verdict::of);
         if verdict.problems.is_empty() {
             self.passed += 1;
             if !verdict.rounded.is_empty() {

@@ -17,11 +17,11 @@ use limpid::{DType, Tensor};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
-use crate::conformance::check::Verdict;
+use crate::conformance::check::{Recorded, Verdict};
 pub use embedding::bag_mode;
 
 use crate::conformance::modules::reduction;
-use crate::conformance::ops::{Call, run};
+use crate::conformance::ops::{Call, Function, record, run};
 
 /// Every function by torch's name, with the arguments in the order of torch's signature.
 const FUNCTIONALS: &[(&str, Call)] = &[
@@ -124,10 +124,22 @@ const TABLES: &[&[(&str, Call)]] = &[
     shape::CALLS,
 ];
 
+/// The function of this name, if it is built.
+fn function(class: &str) -> Option<Function> {
+    let (_, call) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
+    Some(Box::new(call))
+}
+
 /// What runs the cases of `class`, if it is built.
 pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
-    let (_, call) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
-    Some(Box::new(move |case| run(*call, case)))
+    let call = function(class)?;
+    Some(Box::new(move |case| run(&call, case)))
+}
+
+/// What only records them.
+pub fn recorder(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Recorded>>> {
+    let call = function(class)?;
+    Some(Box::new(move |case| record(&call, case)))
 }
 
 /// Whether there are cases of `name` with one argument or another: `interpolate.area`.

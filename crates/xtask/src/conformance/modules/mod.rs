@@ -19,11 +19,11 @@ use limpid::nn::{
     BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, GELU, L1Loss, LayerNorm, LeakyReLU, Linear, LogSoftmax, MSELoss,
     NLLLoss, ReLU, Reduction, SiLU, Sigmoid, SmoothL1Loss, Softmax, Tanh,
 };
-use limpid::{Buffer, DType, Forward, Module, StateDict, Tensor, no_grad};
+use limpid::{Buffer, DType, Forward, LoadReport, Module, StateDict, Tensor, no_grad};
 
 use crate::conformance::args::{Args, Result, Tensors, dtype, line};
 use crate::conformance::cases::Case;
-use crate::conformance::check::Verdict;
+use crate::conformance::check::{Recorded, Verdict};
 use crate::conformance::random;
 
 /// A module, and how it is called with the arguments of a forward pass.
@@ -172,42 +172,68 @@ pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
     Some(Box::new(move |case| run(*make, case)))
 }
 
+/// What only records them.
+pub fn recorder(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Recorded>>> {
+    let (_, make) = TABLES.iter().copied().flatten().find(|(name, _)| *name == class)?;
+    Some(Box::new(move |case| Ready::new(*make, case)?.record(case)))
+}
+
 /// The inputs of a case, those that are floats as leaves of the gradient.
 pub fn inputs(case: &Case) -> Tensors {
     let inputs = case.tensors.iter().filter(|(name, _)| name.starts_with("input"));
     inputs.map(|(name, t)| (name.clone(), if t.dtype().is_float() { t.requires_grad_() } else { t.clone() })).collect()
 }
 
-fn run(make: Make, case: &Case) -> Result<Verdict> {
-    let mut args = Args::new(&case.json["ctor"], &case.tensors);
-    let element = dtype(case.json["dtype"].as_str().unwrap_or_default())?;
-    let Built { module, forward } = make(&mut args, element)?;
-    args.finish()?;
-    let mut verdict = Verdict::default();
-    let mut state = StateDict::new();
-    for (name, tensor) in &case.tensors {
-        if let Some(name) = name.strip_prefix("param.").or_else(|| name.strip_prefix("buffer.")) {
-            state.insert(name, tensor.clone());
+/// A module with the state of a case, and what its forward pass is called with.
+struct Ready {
+    built: Built,
+    inputs: Tensors,
+    /// What the module found of its state.
+    report: LoadReport,
+}
+
+impl Ready {
+    fn new(make: Make, case: &Case) -> Result<Ready> {
+        let mut args = Args::new(&case.json["ctor"], &case.tensors);
+        let element = dtype(case.json["dtype"].as_str().unwrap_or_default())?;
+        let built = make(&mut args, element)?;
+        args.finish()?;
+        let mut state = StateDict::new();
+        for (name, tensor) in &case.tensors {
+            if let Some(name) = name.strip_prefix("param.").or_else(|| name.strip_prefix("buffer.")) {
+                state.insert(name, tensor.clone());
+            }
         }
+        let report = built.module.load_state_dict(&state, false).map_err(line)?;
+        if case.json["train"].as_bool().unwrap_or(true) {
+            built.module.train()
+        } else {
+            built.module.eval()
+        }
+        Ok(Ready { built, inputs: inputs(case), report })
     }
-    let report = module.load_state_dict(&state, false).map_err(line)?;
-    if !report.is_clean() {
-        verdict.wrong(format!("state: {}", report.to_string().replace("\n ", ";")));
+
+    fn record(&self, case: &Case) -> Result<Recorded> {
+        let mut args = Args::new(&case.json["forward"], &self.inputs);
+        let outputs = (self.built.forward)(&mut args)?;
+        args.finish()?;
+        let named = self.built.module.named_parameters();
+        let parameters = named.iter().map(|(name, p)| (format!("param.{name}"), p.tensor()));
+        let inputs = self.inputs.iter().map(|(name, t)| (name.clone(), t.clone()));
+        Ok(Recorded { outputs, leaves: inputs.chain(parameters).collect(), law: args.law() })
     }
-    if case.json["train"].as_bool().unwrap_or(true) {
-        module.train()
-    } else {
-        module.eval()
+}
+
+fn run(make: Make, case: &Case) -> Result<Verdict> {
+    let ready = Ready::new(make, case)?;
+    let mut verdict = Verdict::default();
+    if !ready.report.is_clean() {
+        verdict.wrong(format!("state: {}", ready.report.to_string().replace("\n ", ";")));
     }
-    let inputs = inputs(case);
+    let Recorded { outputs, leaves, law } = ready.record(case)?;
+    let Ready { built: Built { module, forward }, inputs, .. } = ready;
     let call = &case.json["forward"];
-    let mut args = Args::new(call, &inputs);
-    let outputs = forward(&mut args)?;
-    args.finish()?;
-    let named = module.named_parameters();
-    let parameters = named.iter().map(|(name, p)| (format!("param.{name}"), p.tensor()));
-    let leaves: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), t.clone())).chain(parameters).collect();
-    if let Some(law) = args.law() {
+    if let Some(law) = law {
         random::check(&mut verdict, case, &law, &leaves, &|| forward(&mut Args::new(call, &inputs)))?;
         return Ok(verdict);
     }

@@ -13,12 +13,15 @@ use limpid::{Tensor, Value};
 
 use crate::conformance::args::{Args, Result};
 use crate::conformance::cases::Case;
-use crate::conformance::check::Verdict;
+use crate::conformance::check::{Recorded, Verdict};
 use crate::conformance::modules::inputs;
 use crate::conformance::random;
 
 /// Reads the arguments and calls the function.
 pub type Call = fn(&mut Args<'_>) -> Result<Vec<Tensor>>;
+
+/// A [`Call`] that was found by its name.
+pub type Function = Box<dyn Fn(&mut Args<'_>) -> Result<Vec<Tensor>>>;
 
 /// Functions of one tensor and nothing else.
 const UNARY: &[(&str, fn(&Tensor) -> Tensor)] = &[
@@ -141,35 +144,54 @@ const TABLES: &[&[(&str, Call)]] = &[
     statistics::CALLS,
 ];
 
-/// What runs the cases of `class`, if it is built: torch's function of that name, or of the name before the
-/// variant (`div.floor_rounding`).
-pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+/// The function of this name, if it is built: torch's function of that name, or of the name before the variant
+/// (`div.floor_rounding`).
+fn function(class: &str) -> Option<Function> {
     named(class).or_else(|| named(class.rsplit_once('.')?.0))
 }
 
-fn named(name: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+fn named(name: &str) -> Option<Function> {
     if let Some((_, f)) = UNARY.iter().chain(special::UNARY).find(|(n, _)| *n == name) {
-        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?)), case)));
+        return Some(Box::new(move |a| one(f(&a.required("input")?))));
     }
     if let Some((_, f)) = BINARY.iter().chain(special::BINARY).find(|(n, _)| *n == name) {
-        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, a.required("other")?)), case)));
+        return Some(Box::new(move |a| one(f(&a.required("input")?, a.required("other")?))));
     }
     if let Some((_, f)) = PAIRS.iter().find(|(n, _)| *n == name) {
-        return Some(Box::new(move |case| run(|a| one(f(&a.required("input")?, &a.required("other")?)), case)));
+        return Some(Box::new(move |a| one(f(&a.required("input")?, &a.required("other")?))));
     }
     let (_, call) = TABLES.iter().copied().flatten().find(|(n, _)| *n == name)?;
-    Some(Box::new(move |case| run(*call, case)))
+    Some(Box::new(call))
 }
 
-/// Calls a function with the arguments of a case, and compares outputs and gradients.
-pub fn run(call: impl Fn(&mut Args<'_>) -> Result<Vec<Tensor>>, case: &Case) -> Result<Verdict> {
+/// What runs the cases of `class`, if it is built.
+pub fn find(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Verdict>>> {
+    let call = function(class)?;
+    Some(Box::new(move |case| run(&call, case)))
+}
+
+/// What only records them.
+pub fn recorder(class: &str) -> Option<Box<dyn Fn(&Case) -> Result<Recorded>>> {
+    let call = function(class)?;
+    Some(Box::new(move |case| record(&call, case)))
+}
+
+/// Calls a function with the arguments of a case.
+pub fn record(call: &Function, case: &Case) -> Result<Recorded> {
     let inputs = inputs(case);
     let mut args = Args::new(&case.json, &inputs);
     let outputs = call(&mut args)?;
     args.finish()?;
-    let leaves: Vec<_> = inputs.iter().map(|(name, t)| (name.clone(), t.clone())).collect();
+    let law = args.law();
+    Ok(Recorded { outputs, leaves: inputs.into_iter().collect(), law })
+}
+
+/// Calls a function with the arguments of a case, and compares outputs and gradients.
+pub fn run(call: &Function, case: &Case) -> Result<Verdict> {
+    let Recorded { outputs, leaves, law } = record(call, case)?;
     let mut verdict = Verdict::default();
-    if let Some(law) = args.law() {
+    if let Some(law) = law {
+        let inputs = leaves.iter().cloned().collect();
         random::check(&mut verdict, case, &law, &leaves, &|| call(&mut Args::new(&case.json, &inputs)))?;
         return Ok(verdict);
     }
