@@ -36,6 +36,9 @@ pub(super) struct Tile<T> {
 
 /// Steps that a packed kernel makes for each cache line it asks for.
 pub(super) const STEPS: usize = 8;
+/// Steps that are added up in one chain: what a sum loses grows with the root of its length, and the tile stays in the
+/// first cache between two chains.
+const CHAIN: usize = 256;
 
 /// Asks for the cache line of `p`, which may be any address.
 #[inline(always)]
@@ -129,7 +132,7 @@ impl<T> Kernels<T> {
 
 /// Writes a tile that stands in registers.
 #[inline(always)]
-unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t: &Tile<V::Scalar>) {
+unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t: &Tile<V::Scalar>, accumulate: bool) {
     for r in 0..R {
         for v in 0..C {
             // SAFETY: by the caller, C is valid for R rows of `cols` elements and the instructions are there.
@@ -137,10 +140,10 @@ unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t:
                 let p = t.c.add(r * t.c_row + v * V::LANES);
                 let left = t.cols - v * V::LANES;
                 if left >= V::LANES {
-                    let sum = if t.accumulate { V::load(p).add(acc[r][v]) } else { acc[r][v] };
+                    let sum = if accumulate { V::load(p).add(acc[r][v]) } else { acc[r][v] };
                     sum.store(p);
                 } else {
-                    let sum = if t.accumulate { V::load_first(p, left).add(acc[r][v]) } else { acc[r][v] };
+                    let sum = if accumulate { V::load_first(p, left).add(acc[r][v]) } else { acc[r][v] };
                     sum.store_first(p, left);
                 }
             }
@@ -184,21 +187,29 @@ pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<
                 prefetch(t.c.wrapping_add(r * t.c_row + v * V::LANES));
             }
         }
-        let mut acc = [[V::zero(); C]; R];
         let (mut a, mut b, mut ahead) = (t.a, t.b, t.ahead);
-        let mut left = t.k;
-        while left > 0 {
-            prefetch(ahead);
-            ahead = ahead.wrapping_byte_add(64);
-            let steps = left.min(STEPS);
-            for _ in 0..steps {
-                outer::<V, R, C>(a, b, &mut acc);
-                a = a.add(R);
-                b = b.add(2 * V::LANES);
+        let (mut left, mut accumulate) = (t.k, t.accumulate);
+        loop {
+            let mut acc = [[V::zero(); C]; R];
+            let mut chain = left.min(CHAIN);
+            left -= chain;
+            while chain > 0 {
+                prefetch(ahead);
+                ahead = ahead.wrapping_byte_add(64);
+                let steps = chain.min(STEPS);
+                for _ in 0..steps {
+                    outer::<V, R, C>(a, b, &mut acc);
+                    a = a.add(R);
+                    b = b.add(2 * V::LANES);
+                }
+                chain -= steps;
             }
-            left -= steps;
+            write(&acc, t, accumulate);
+            if left == 0 {
+                return;
+            }
+            accumulate = true;
         }
-        write(&acc, t);
     }
 }
 
@@ -210,25 +221,33 @@ pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<
 pub(super) unsafe fn direct<V: Vector, const R: usize, const C: usize>(t: &Tile<V::Scalar>) {
     // SAFETY: by the caller.
     unsafe {
-        let mut acc = [[V::zero(); C]; R];
         let whole = t.cols == C * V::LANES;
         let last = t.cols - (C - 1) * V::LANES;
-        for k in 0..t.k as isize {
-            let (a, b) = (t.a.offset(k * t.a_k), t.b.offset(k * t.b_k));
-            prefetch(b.wrapping_offset(STEPS as isize * t.b_k));
-            let mut row = [V::zero(); C];
-            for v in 0..C {
-                let p = b.add(v * V::LANES);
-                row[v] = if whole || v + 1 < C { V::load(p) } else { V::load_first(p, last) };
-            }
-            for r in 0..R {
-                let x = V::splat(*a.offset(r as isize * t.a_row));
+        let (mut begin, mut accumulate) = (0, t.accumulate);
+        loop {
+            let mut acc = [[V::zero(); C]; R];
+            let end = t.k.min(begin + CHAIN);
+            for k in begin as isize..end as isize {
+                let (a, b) = (t.a.offset(k * t.a_k), t.b.offset(k * t.b_k));
+                prefetch(b.wrapping_offset(STEPS as isize * t.b_k));
+                let mut row = [V::zero(); C];
                 for v in 0..C {
-                    acc[r][v] = acc[r][v].fma(x, row[v]);
+                    let p = b.add(v * V::LANES);
+                    row[v] = if whole || v + 1 < C { V::load(p) } else { V::load_first(p, last) };
+                }
+                for r in 0..R {
+                    let x = V::splat(*a.offset(r as isize * t.a_row));
+                    for v in 0..C {
+                        acc[r][v] = acc[r][v].fma(x, row[v]);
+                    }
                 }
             }
+            write(&acc, t, accumulate);
+            if end == t.k {
+                return;
+            }
+            (begin, accumulate) = (end, true);
         }
-        write(&acc, t);
     }
 }
 

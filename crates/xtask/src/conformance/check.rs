@@ -9,7 +9,7 @@ use super::cases::Case;
 use super::random::Law;
 
 /// The largest rounding of torch's f32 that is believed: beside the largest number of the tensor, and where all cancel.
-const ROUNDING: (f64, f64) = (4e-3, 1e-4);
+const ROUNDING: (f64, f64) = (1e-2, 1e-4);
 
 /// A case that was called: nothing is computed yet.
 pub struct Recorded {
