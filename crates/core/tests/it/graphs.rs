@@ -71,7 +71,6 @@ const SPECIAL: &[Special] = &[
     (Tensor::acosh, At::Above, 2.0, 1.4),
     (Tensor::asin, At::Inner, 1.0, 1.6),
     (Tensor::asinh, At::Near, 1.5, 1.0),
-    (Tensor::atan, At::Near, 1.2, 1.0),
     (Tensor::atanh, At::Inner, 1.0, 2.3),
     (Tensor::cosh, At::Near, 3.8, 3.7),
     (Tensor::digamma, At::Positive, 1.5, 3.0),
@@ -292,7 +291,8 @@ impl Maker {
         let t = x.t.clone();
         let near = if x.mag > 2.0 { t.tanh() } else { t.clone() };
         match self.dice.below(34) {
-            28..=30 => self.special(&x, &near),
+            28 => self.derive(t.atan(), 1.6, &[&x], 1.0, 2.0, false),
+            29..=30 => self.special(&x, &near),
             0 => self.derive(near.exp(), 8.0, &[&x], 8.0, 4.0, false),
             1 => self.derive(near.expm1(), 8.0, &[&x], 8.0, 4.0, false),
             2 => self.derive((t.abs() + 0.5).log(), 4.0, &[&x], 2.0, 6.0, false),
