@@ -286,6 +286,7 @@ const TWO: &[(&str, bool, Two)] = &[
     }),
     ("atan2 hypot", true, |a, b| vec![b.atan2(a), a.hypot(b).square()]),
     ("logaddexp", false, |a, b| vec![a.logaddexp(b), a.logaddexp2(b)]),
+    ("logaddexp far apart", false, |a, b| vec![(a * 1e3).logaddexp(b * 1e3), (a * 2e3).logaddexp2(b * 2e3)]),
     ("xlogy", true, |a, b| vec![a.xlogy(b.exp()), a.xlog1py(b.square())]),
     ("lerp addcdiv addcmul", true, |a, b| {
         vec![b.expand_to(a.shape()).lerp(a, 0.3).square(), b.lerp(b, b), b.addcdiv(b, a, 0.5), a.addcmul(b, a, 2.0)]

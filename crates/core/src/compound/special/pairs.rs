@@ -76,8 +76,9 @@ impl Compound for Pair {
                 let y = first_result(bw);
                 (g * (a / &y), g * (b / &y))
             }
-            Function::LogAddExp => (g / ((b - a).exp() + k(1.0)), g / ((a - b).exp() + k(1.0))),
-            Function::LogAddExp2 => (g / ((b - a).exp2() + k(1.0)), g / ((a - b).exp2() + k(1.0))),
+            // Not 1 / (1 + exp(b − a)), whose own gradient is ∞/∞ where that overflows.
+            Function::LogAddExp => (g * (a - b).sigmoid(), g * (b - a).sigmoid()),
+            Function::LogAddExp2 => (g * ((a - b) * LN_2).sigmoid(), g * ((b - a) * LN_2).sigmoid()),
             Function::XLogY => (of_nothing(0.0, g.xlogy(b)), g * a / b),
             Function::XLog1PY => (of_nothing(-1.0, g.xlog1py(b)), g * a / (b + k(1.0))),
         };
