@@ -138,6 +138,9 @@ fn walk(
     let is_wrt = |node: &Node| wrt.iter().any(|w| std::ptr::eq(Arc::as_ptr(&w.node), node));
     let wrt_ids: IdMap<()> = wrt.iter().map(|w| (w.node.id, ())).collect();
     let recording = Recording::collect(&roots, |node| stop && wrt_ids.contains_key(&node.id) && is_wrt(node));
+    if let Some(error) = recording.nodes.iter().find_map(|node| node.error()) {
+        return Err(error);
+    }
     // Asked after the walk: what a step of another thread takes away from now on is already here.
     if let Some((node, by)) = overtaken(&recording, &roots) {
         return Err(consumed(node, &by));

@@ -211,8 +211,13 @@ impl Node {
         self.flags.load(Relaxed) & HAS_VALUE != 0
     }
 
+    #[inline]
+    pub(crate) fn failed_before(&self) -> bool {
+        self.flags.load(Relaxed) & HAS_ERROR != 0
+    }
+
     pub(crate) fn error(&self) -> Option<Error> {
-        if self.flags.load(Relaxed) & HAS_ERROR == 0 {
+        if !self.failed_before() {
             return None;
         }
         self.state().error.clone()

@@ -149,7 +149,7 @@ fn split(x: &[Complex], stride: usize, out: &mut [Complex], factors: &[usize], r
     }
 }
 
-/// out[k] = Σ x[j]·exp(∓2πi·jk/n) along lines of `n` complex numbers (pairs of re and im), f32 or f64: minus, or plus
+/// `out[k] = Σ x[j]·exp(∓2πi·jk/n)` along lines of `n` complex numbers (pairs of re and im), f32 or f64: minus, or plus
 /// where `inverse`; without a factor.
 ///
 /// # Panics

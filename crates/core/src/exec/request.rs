@@ -159,6 +159,10 @@ impl Request {
         if let Some(error) = effects.iter().find_map(|e| e.value.error()) {
             return Err(error);
         }
+        if let Some(error) = roots.iter().find_map(|root| root.error()) {
+            return Err(error);
+        }
+        let given = roots.len();
         let mut consumed = Vec::new();
         let mut whole = None;
         let values = || effects.iter().map(|e| e.value.clone());
@@ -183,6 +187,11 @@ impl Request {
         roots.extend(values());
         // What was walked to find the readers is mostly just what is to be computed.
         let recording = whole.unwrap_or_else(|| Recording::collect(&roots, is_evaluated));
+        if spread_errors(&recording) {
+            // What is asked for carries the error now; what is only held is left out.
+            roots.truncate(given);
+            return Request::build(roots, effects, keep);
+        }
         let mut outputs: Vec<Output> = Vec::new();
         let mut want = |node: &Arc<Node>| {
             let output = Output { node: recording.position(node).expect("a root is collected"), part: 0 };
@@ -355,6 +364,23 @@ impl Request {
             self.consumed.iter().for_each(|n| n.consume(&by));
         }
     }
+}
+
+/// Hands the errors of plans that failed before on to what was recorded on the refused values; whether there are any.
+fn spread_errors(recording: &Recording) -> bool {
+    if recording.nodes.iter().all(|node| !node.failed_before()) {
+        return false;
+    }
+    let mut errors: Vec<Option<Error>> = Vec::with_capacity(recording.nodes.len());
+    for (i, node) in recording.nodes.iter().enumerate() {
+        let below = || recording.inputs(i).iter().find_map(|&j| errors[j as usize].clone());
+        let error = node.error().or_else(below);
+        if let Some(error) = &error {
+            node.set_error(error.clone());
+        }
+        errors.push(error);
+    }
+    true
 }
 
 /// The error of what a kernel refused.

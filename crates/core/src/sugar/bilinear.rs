@@ -8,7 +8,7 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 impl Tensor {
-    /// y[…, o] = Σᵢⱼ self[…, i]·weight[o, i, j]·other[…, j] + bias[o]: self `[…, in1]`, other `[…, in2]`, weight
+    /// y[…, o] = Σᵢⱼ self[…, i]·weight[o, i, j]·other[…, j] + bias\[o\]: self `[…, in1]`, other `[…, in2]`, weight
     /// `[out, in1, in2]`, bias `[out]`. Torch's `nn.functional.bilinear`.
     ///
     /// ```

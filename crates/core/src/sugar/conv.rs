@@ -268,7 +268,7 @@ impl Tensor {
         call.forward(&ConvOptions::new().padding(pad)).permute([2, 0, 1])
     }
 
-    /// The cross-correlation y[n, o, p] = bias[o] + Σ x[n, c, p·stride + k·dilation − padding]·weight[o, c, k] over the
+    /// The cross-correlation y[n, o, p] = bias\[o\] + Σ x[n, c, p·stride + k·dilation − padding]·weight[o, c, k] over the
     /// channels c of the group of o and the window k: x `[N, C, H, W]` or `[C, H, W]`, weight `[O, C/groups, K, K]`,
     /// y `[N, O, H', W']`, H' = ⌊(H + 2·padding − dilation·(K − 1) − 1) / stride⌋ + 1. Torch's `conv2d`.
     ///
@@ -302,7 +302,7 @@ impl Tensor {
     }
 
     /// The adjoint of [`Tensor::conv2d`] as a layer (Zeiler et al. 2010): each element of the input adds its window
-    /// of weights to the result, y[n, o, p·stride + k·dilation − padding] += x[n, c, p]·weight[c, o, k], plus bias[o].
+    /// of weights to the result, y[n, o, p·stride + k·dilation − padding] += x[n, c, p]·weight[c, o, k], plus bias\[o\].
     /// x `[N, C, H, W]` or `[C, H, W]`, weight `[C, O/groups, K, K]`, y `[N, O, H', W']`,
     /// H' = (H − 1)·stride − 2·padding + dilation·(K − 1) + output_padding + 1. Torch's `conv_transpose2d`.
     ///

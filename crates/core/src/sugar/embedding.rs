@@ -142,6 +142,9 @@ impl Tensor {
     /// Each row (along the last axis) with a p-norm above `max_norm` scaled down to it: ·max_norm/(norm + 1e-7).
     #[track_caller]
     fn limited(&self, max_norm: f64, p: f64) -> Tensor {
+        if self.size(-1) == 0 {
+            return self.clone();
+        }
         let norm = self.vector_norm_keepdim(p, -1);
         let factor = (norm.zeros_like() + max_norm) / (&norm + 1e-7);
         self * factor.where_(&norm.gt(max_norm), factor.ones_like())

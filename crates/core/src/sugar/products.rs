@@ -163,7 +163,7 @@ impl Tensor {
         self.plus_product("addbmm", &wide.matmul(&high), beta, alpha)
     }
 
-    /// y[i][j] = self[i]·other[j] of two vectors. Torch's `outer`, also called `ger`.
+    /// y\[i\]\[j\] = self\[i\]·other\[j\] of two vectors. Torch's `outer`, also called `ger`.
     #[track_caller]
     pub fn outer(&self, other: &Tensor) -> Tensor {
         match Tensor::ranks("outer", self, other, (1, 1)) {

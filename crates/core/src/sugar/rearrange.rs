@@ -266,11 +266,16 @@ impl Tensor {
         if let Some(n) = counts.iter().find(|&&n| n < 0) {
             return self.not_so(format!("repeat_interleave: {n} repeats"));
         }
+        let each = if counts.len() == 1 { len } else { 1 };
+        let total = counts.iter().try_fold(0usize, |sum, &n| sum.checked_add((n as usize).checked_mul(each)?));
+        let Some(total) = total.filter(|&total| x.shape().with(axis, total).addressable()) else {
+            return self.not_so(format!("repeat_interleave: more elements of {} than memory can address", x.shape()));
+        };
         if let [n] = counts[..] {
             // The same for all, which needs no index.
             let wide = x.unsqueeze(axis as isize + 1);
             let wide = movement::broadcast(&wide, &wide.shape().with(axis + 1, n as usize));
-            return movement::reshape(&wide, x.shape().with(axis, len * n as usize));
+            return movement::reshape(&wide, x.shape().with(axis, total));
         }
         if counts.len() != len {
             return self.not_so(format!("repeat_interleave: {} repeats for axis {dim} of {}", counts.len(), x.shape()));

@@ -39,7 +39,7 @@ impl Tensor {
         x
     }
 
-    /// The integral along `dim` by trapezia: Σ (y[i] + y[i+1])/2·Δ. `spacing` is Δ, a number, or the places of the
+    /// The integral along `dim` by trapezia: Σ (y\[i\] + y\[i+1\])/2·Δ. `spacing` is Δ, a number, or the places of the
     /// elements: a vector, or a tensor that broadcasts. Torch's `trapezoid`, whose defaults are 1 and −1.
     ///
     /// ```

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limpid_core::{Cell, DType, Tensor, gradients};
+use limpid_core::{Cell, DType, Tensor, gradients, settle};
 
 use crate::support::{Dice, seed};
 
@@ -167,4 +167,25 @@ fn random_programs_of_assignments() {
     let failures: Vec<String> = (0..600).filter_map(|i| check(seed() + 2_000_000 + i).err()).collect();
     let shown = failures.len().min(5);
     assert!(failures.is_empty(), "{} of 600 programs:\n{}", failures.len(), failures[..shown].join("\n"));
+}
+
+/// Values that were recorded before a plan failed, beside what failed: each gives the error, and nothing else fails.
+#[test]
+fn what_shares_a_refused_value_carries_its_error_too() {
+    let cell = Cell::new(&Tensor::from([1.0f32, 2.0, 3.0]), true);
+    let refused = cell.tensor().index_select(0, &Tensor::from([0i64, 7]));
+    let (first, second, third) = (&refused + 1.0, &refused * 2.0, refused.exp());
+    let beside = cell.tensor() * 3.0;
+    let error = first.to_vec::<f32>().unwrap_err().to_string();
+    assert!(error.contains('7'), "{error}");
+    let slope = gradients(&second.sum(..), &[&cell.tensor()]).unwrap_err().to_string();
+    assert_eq!(slope, error);
+    assert_eq!(second.to_vec::<f32>().unwrap_err().to_string(), error);
+    assert_eq!(beside.to_vec::<f32>().unwrap(), [3.0, 6.0, 9.0]);
+    // A held tensor that can not be computed does not keep a step from being made.
+    cell.assign(&(cell.tensor() + 1.0));
+    settle().unwrap();
+    assert_eq!(cell.tensor().to_vec::<f32>().unwrap(), [2.0, 3.0, 4.0]);
+    assert_eq!(third.to_vec::<f32>().unwrap_err().to_string(), error);
+    assert_eq!((third + 1.0).to_vec::<f32>().unwrap_err().to_string(), error);
 }

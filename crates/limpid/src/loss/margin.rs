@@ -25,14 +25,14 @@ pub fn soft_margin_loss(input: &Tensor, target: &Tensor) -> Tensor {
     SoftMarginLoss::new().forward(input, target)
 }
 
-/// Σ max(0, margin − x[y] + x[i])ᵖ / C over the classes i ≠ y, the mean over rows: see [`MultiMarginLoss`]. Torch's
+/// Σ max(0, margin − x\[y\] + x\[i\])ᵖ / C over the classes i ≠ y, the mean over rows: see [`MultiMarginLoss`]. Torch's
 /// `multi_margin_loss`.
 #[track_caller]
 pub fn multi_margin_loss(input: &Tensor, target: &Tensor) -> Tensor {
     MultiMarginLoss::new().forward(input, target)
 }
 
-/// Σ max(0, 1 − x[y] + x[i]) / C over the classes y of a row and all others i, the mean over rows: see
+/// Σ max(0, 1 − x\[y\] + x\[i\]) / C over the classes y of a row and all others i, the mean over rows: see
 /// [`MultiLabelMarginLoss`]. Torch's `multilabel_margin_loss`.
 #[track_caller]
 pub fn multilabel_margin_loss(input: &Tensor, target: &Tensor) -> Tensor {
@@ -192,7 +192,7 @@ fn reduced(name: &str, reduction: Reduction, losses: &Tensor, one: bool, rank: u
     }
 }
 
-/// Σ max(0, margin − x[y] + x[i])ᵖ·weight[y] / C over the classes i ≠ y of a row: scores `[N, C]` against classes `[N]`,
+/// Σ max(0, margin − x\[y\] + x\[i\])ᵖ·weight\[y\] / C over the classes i ≠ y of a row: scores `[N, C]` against classes `[N]`,
 /// or `[C]` against one class; p is 1 or 2. Crammer and Singer (2001). Torch's `MultiMarginLoss`.
 #[derive(Clone, Debug, Module)]
 pub struct MultiMarginLoss {
@@ -277,7 +277,7 @@ setters!(MultiMarginLoss {
     reduction: Reduction,
 });
 
-/// Σ max(0, 1 − x[y] + x[i]) / C over the classes y that a row's target names and the classes i that it does not: scores
+/// Σ max(0, 1 − x\[y\] + x\[i\]) / C over the classes y that a row's target names and the classes i that it does not: scores
 /// `[N, C]` or `[C]` against a target of the same shape, whose classes end at the first −1. Torch's
 /// `MultiLabelMarginLoss`.
 #[derive(Clone, Debug, Default, Module)]

@@ -8,7 +8,7 @@ use crate::nn::{init, python};
 use crate::param::Parameter;
 use crate::site::{Scope, Site};
 
-/// y[…, o] = Σᵢⱼ x₁[…, i]·W[o, i, j]·x₂[…, j] + b[o]: `[…, in1_features]` and `[…, in2_features]` → `[…, out_features]`.
+/// y[…, o] = Σᵢⱼ x₁[…, i]·W[o, i, j]·x₂[…, j] + b\[o\]: `[…, in1_features]` and `[…, in2_features]` → `[…, out_features]`.
 /// Torch's `Bilinear`.
 ///
 /// Weight `[out, in1, in2]` and bias `[out]` start in U(−1/√in1, 1/√in1), as in torch.

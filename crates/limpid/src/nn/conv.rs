@@ -86,7 +86,7 @@ pub(super) fn tuple(sizes: &Sizes, axes: usize) -> String {
 
 /// A convolution over `N` spatial axes: [`Conv1d`], [`Conv2d`], [`Conv3d`].
 ///
-/// y[n, o] = bias[o] + Σ_c weight[o, c] ⋆ x[n, c], ⋆ the cross-correlation: `[B, in, H, W]` → `[B, out, H', W']`, or
+/// y[n, o] = bias\[o\] + Σ_c weight[o, c] ⋆ x[n, c], ⋆ the cross-correlation: `[B, in, H, W]` → `[B, out, H', W']`, or
 /// without `B`. H' = ⌊(H + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1.
 ///
 /// Weight `[out, in/groups, kernel…]` and bias `[out]` start in U(−1/√k, 1/√k), k = in/groups·Π kernel, as in torch.
