@@ -123,6 +123,63 @@ pub type Conv2d = Conv<2>;
 /// A convolution of volumes: `[B, in, D, H, W]` → `[B, out, D', H', W']`. See [`Conv`].
 pub type Conv3d = Conv<3>;
 
+/// What both kinds of convolution have.
+macro_rules! shared {
+    ($name:ident) => {
+        impl<const N: usize> $name<N> {
+            /// The layer with the parameters that a constructor with these sizes would have drawn.
+            #[track_caller]
+            fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> $name<N> {
+                ((self.weight, self.bias), self.draws) = self.draws.again(|| sizes.draw(N, bias, dtype));
+                self.sizes = sizes;
+                self
+            }
+
+            /// Steps between two elements of a window (default: 1).
+            pub fn dilation(mut self, dilation: impl Into<Sizes>) -> $name<N> {
+                self.options = self.options.dilation(dilation);
+                self
+            }
+
+            /// Groups of channels that do not see each other (default: 1).
+            #[track_caller]
+            pub fn groups(mut self, groups: usize) -> $name<N> {
+                self.options.groups = groups;
+                let (sizes, bias, dtype) =
+                    (Weights { groups, ..self.sizes.clone() }, self.bias.is_some(), self.weight.dtype());
+                if groups == self.sizes.groups { self } else { self.drawn(sizes, bias, dtype) }
+            }
+
+            /// Whether a bias is added (default: yes).
+            #[track_caller]
+            pub fn bias(self, bias: bool) -> $name<N> {
+                let (sizes, dtype) = (self.sizes.clone(), self.weight.dtype());
+                if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
+            }
+
+            /// The type of the parameters (default: f32).
+            #[track_caller]
+            pub fn dtype(self, dtype: DType) -> $name<N> {
+                let (sizes, bias) = (self.sizes.clone(), self.bias.is_some());
+                if dtype == self.weight.dtype() { self } else { self.drawn(sizes, bias, dtype) }
+            }
+
+            /// Channels of the input.
+            pub fn in_channels(&self) -> usize {
+                self.sizes.inputs
+            }
+
+            /// Channels of the result.
+            pub fn out_channels(&self) -> usize {
+                self.sizes.outputs
+            }
+        }
+    };
+}
+pub(super) use shared;
+
+shared!(Conv);
+
 impl<const N: usize> Conv<N> {
     /// A layer with windows of `kernel_size`, a bias and torch's defaults, f32.
     #[track_caller]
@@ -132,14 +189,6 @@ impl<const N: usize> Conv<N> {
         let ((weight, bias), draws) = Draws::of(|| sizes.draw(N, true, DType::F32));
         let (site, options) = (Site::here(), ConvOptions::new());
         Conv { weight, bias, site, sizes, options, padding_mode: ZEROS, draws }
-    }
-
-    /// The layer with the parameters that a constructor with these sizes would have drawn.
-    #[track_caller]
-    fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> Conv<N> {
-        ((self.weight, self.bias), self.draws) = self.draws.again(|| sizes.draw(N, bias, dtype));
-        self.sizes = sizes;
-        self
     }
 
     /// Steps between two windows (default: 1).
@@ -154,48 +203,10 @@ impl<const N: usize> Conv<N> {
         self
     }
 
-    /// Steps between two elements of a window (default: 1).
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> Conv<N> {
-        self.options = self.options.dilation(dilation);
-        self
-    }
-
-    /// Groups of channels that do not see each other (default: 1).
-    #[track_caller]
-    pub fn groups(mut self, groups: usize) -> Conv<N> {
-        self.options.groups = groups;
-        let (sizes, bias, dtype) = (Weights { groups, ..self.sizes.clone() }, self.bias.is_some(), self.weight.dtype());
-        if groups == self.sizes.groups { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
-    /// Whether a bias is added (default: yes).
-    #[track_caller]
-    pub fn bias(self, bias: bool) -> Conv<N> {
-        let (sizes, dtype) = (self.sizes.clone(), self.weight.dtype());
-        if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
     /// What `padding` adds around the input (default: zeros). Torch's `padding_mode`.
     pub fn padding_mode(mut self, mode: PadMode) -> Conv<N> {
         self.padding_mode = mode;
         self
-    }
-
-    /// The type of the parameters (default: f32).
-    #[track_caller]
-    pub fn dtype(self, dtype: DType) -> Conv<N> {
-        let (sizes, bias) = (self.sizes.clone(), self.bias.is_some());
-        if dtype == self.weight.dtype() { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
-    /// Channels of the input.
-    pub fn in_channels(&self) -> usize {
-        self.sizes.inputs
-    }
-
-    /// Channels of the result.
-    pub fn out_channels(&self) -> usize {
-        self.sizes.outputs
     }
 
     fn name(&self) -> &'static str {

@@ -4,7 +4,7 @@ use limpid_core::{ConvTransposeOptions, DType, Error, Result, Sizes, Tensor};
 
 use crate::Module;
 use crate::module::Forward;
-use crate::nn::conv::{Weights, channels};
+use crate::nn::conv::{Weights, channels, shared};
 use crate::nn::draws::Draws;
 use crate::nn::lazy::{LazyLayer, OfState};
 use crate::nn::{failed, of_dimensions, python};
@@ -50,6 +50,8 @@ pub type ConvTranspose2d = ConvTranspose<2>;
 /// A transposed convolution of volumes: `[B, in, D, H, W]` → `[B, out, D', H', W']`. See [`ConvTranspose`].
 pub type ConvTranspose3d = ConvTranspose<3>;
 
+shared!(ConvTranspose);
+
 impl<const N: usize> ConvTranspose<N> {
     /// A layer with windows of `kernel_size`, a bias and torch's defaults, f32.
     #[track_caller]
@@ -58,13 +60,6 @@ impl<const N: usize> ConvTranspose<N> {
         let sizes = Weights { inputs: in_channels, outputs: out_channels, kernel, groups, transposed };
         let ((weight, bias), draws) = Draws::of(|| sizes.draw(N, true, DType::F32));
         ConvTranspose { weight, bias, site: Site::here(), sizes, options: ConvTransposeOptions::new(), draws }
-    }
-
-    #[track_caller]
-    fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> ConvTranspose<N> {
-        ((self.weight, self.bias), self.draws) = self.draws.again(|| sizes.draw(N, bias, dtype));
-        self.sizes = sizes;
-        self
     }
 
     /// Steps in the result between two elements of the input (default: 1).
@@ -83,44 +78,6 @@ impl<const N: usize> ConvTranspose<N> {
     pub fn output_padding(mut self, output_padding: impl Into<Sizes>) -> ConvTranspose<N> {
         self.options = self.options.output_padding(output_padding);
         self
-    }
-
-    /// Groups of channels that do not see each other (default: 1).
-    #[track_caller]
-    pub fn groups(mut self, groups: usize) -> ConvTranspose<N> {
-        self.options.groups = groups;
-        let (sizes, bias, dtype) = (Weights { groups, ..self.sizes.clone() }, self.bias.is_some(), self.weight.dtype());
-        if groups == self.sizes.groups { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
-    /// Whether a bias is added (default: yes).
-    #[track_caller]
-    pub fn bias(self, bias: bool) -> ConvTranspose<N> {
-        let (sizes, dtype) = (self.sizes.clone(), self.weight.dtype());
-        if bias == self.bias.is_some() { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
-    /// Steps between two elements of a window (default: 1).
-    pub fn dilation(mut self, dilation: impl Into<Sizes>) -> ConvTranspose<N> {
-        self.options = self.options.dilation(dilation);
-        self
-    }
-
-    /// The type of the parameters (default: f32).
-    #[track_caller]
-    pub fn dtype(self, dtype: DType) -> ConvTranspose<N> {
-        let (sizes, bias) = (self.sizes.clone(), self.bias.is_some());
-        if dtype == self.weight.dtype() { self } else { self.drawn(sizes, bias, dtype) }
-    }
-
-    /// Channels of the input.
-    pub fn in_channels(&self) -> usize {
-        self.sizes.inputs
-    }
-
-    /// Channels of the result.
-    pub fn out_channels(&self) -> usize {
-        self.sizes.outputs
     }
 
     fn name(&self) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use limpid_core::{DType, Error, Tensor};
 
-use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, failed, init};
+use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, MultiheadAttentionOptions, failed, init};
 use crate::param::Parameter;
 
 /// The function between the two linear layers: `"relu"` (default), `"gelu"`, or any function of a tensor.
@@ -149,6 +149,13 @@ impl Config {
     pub(super) fn activate(&self, x: &Tensor) -> Tensor {
         self.activation.apply(x)
     }
+}
+
+/// Attention without its weights, with these masks.
+pub(super) fn masked(padding: &Option<Tensor>, mask: &Option<Tensor>, is_causal: bool) -> MultiheadAttentionOptions {
+    let (key_padding_mask, attn_mask) = (padding.clone(), mask.clone());
+    let need_weights = false;
+    MultiheadAttentionOptions { key_padding_mask, attn_mask, need_weights, is_causal, ..Default::default() }
 }
 
 /// A layer, or several, made from a [`Config`].

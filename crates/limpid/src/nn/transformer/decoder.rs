@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use limpid_core::{DType, Error, Tensor};
 
-use super::config::{Activation, Config, Configured, layer_setters};
+use super::config::{Activation, Config, Configured, layer_setters, masked};
 use crate::nn::copy::DeepCopy;
 use crate::nn::draws::Draws;
-use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, MultiheadAttentionOptions, failed};
+use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, failed};
 use crate::site::{Scope, Site};
 use crate::{Forward, Module};
 use limpid_core::options;
@@ -124,24 +124,12 @@ impl TransformerDecoderLayer {
     }
 
     fn attend(&self, x: &Tensor, options: &DecoderOptions) -> Tensor {
-        let options = MultiheadAttentionOptions {
-            key_padding_mask: options.tgt_key_padding_mask.clone(),
-            attn_mask: options.tgt_mask.clone(),
-            need_weights: false,
-            is_causal: options.tgt_is_causal,
-            ..MultiheadAttentionOptions::new()
-        };
+        let options = masked(&options.tgt_key_padding_mask, &options.tgt_mask, options.tgt_is_causal);
         self.dropout1.forward(&self.self_attn.forward_with(x, x, x, &options).0)
     }
 
     fn look(&self, x: &Tensor, memory: &Tensor, options: &DecoderOptions) -> Tensor {
-        let options = MultiheadAttentionOptions {
-            key_padding_mask: options.memory_key_padding_mask.clone(),
-            attn_mask: options.memory_mask.clone(),
-            need_weights: false,
-            is_causal: options.memory_is_causal,
-            ..MultiheadAttentionOptions::new()
-        };
+        let options = masked(&options.memory_key_padding_mask, &options.memory_mask, options.memory_is_causal);
         self.dropout2.forward(&self.multihead_attn.forward_with(x, memory, memory, &options).0)
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use limpid_core::{DType, Error, Tensor, grad_enabled};
 
-use super::config::{Activation, Config, Configured, layer_setters};
+use super::config::{Activation, Config, Configured, layer_setters, masked};
 use crate::nn::attention::additive;
 use crate::nn::copy::DeepCopy;
 use crate::nn::draws::Draws;
-use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, MultiheadAttentionOptions, failed};
+use crate::nn::{Dropout, LayerNorm, Linear, MultiheadAttention, failed};
 use crate::site::{Scope, Site};
 use crate::{Forward, Module};
 use limpid_core::options;
@@ -112,13 +112,7 @@ impl TransformerEncoderLayer {
     }
 
     fn attend(&self, x: &Tensor, options: &EncoderOptions) -> Tensor {
-        let options = MultiheadAttentionOptions {
-            key_padding_mask: options.src_key_padding_mask.clone(),
-            attn_mask: options.src_mask.clone(),
-            need_weights: false,
-            is_causal: options.is_causal,
-            ..MultiheadAttentionOptions::new()
-        };
+        let options = masked(&options.src_key_padding_mask, &options.src_mask, options.is_causal);
         self.dropout1.forward(&self.self_attn.forward_with(x, x, x, &options).0)
     }
 
