@@ -37,12 +37,17 @@ pub fn observe(observer: Rc<dyn Observer>) -> Observing {
     Observing(())
 }
 
+/// Those that look on: a copy, since what an observer records may be offered in turn.
+#[inline]
+fn observers() -> Vec<Rc<dyn Observer>> {
+    OBSERVERS.with_borrow(Vec::clone)
+}
+
 /// Shows a value to those that want it, the innermost first, and returns what flows on.
 #[inline]
 pub fn offer(path: &Arc<str>, kind: &Arc<str>, value: Tensor) -> Tensor {
-    // Taken out of the cell: what an observer records may be offered in turn.
-    let observers = OBSERVERS.with_borrow(|observers| (!observers.is_empty()).then(|| observers.clone()));
-    let wanting = observers.iter().flatten().rev().filter(|observer| observer.wants(path, kind));
+    let observers = observers();
+    let wanting = observers.iter().rev().filter(|observer| observer.wants(path, kind));
     wanting.fold(value, |value, observer| observer.see(path, kind, &value))
 }
 
@@ -54,11 +59,9 @@ pub fn observed() -> bool {
 /// Whether somebody wants the value `name` of the running module: where it is not needed otherwise, it is computed for
 /// them only.
 pub fn tap_wanted(name: &str) -> bool {
-    let observers = OBSERVERS.with_borrow(|observers| (!observers.is_empty()).then(|| observers.clone()));
-    let mut observers = observers.iter().flatten().peekable();
-    observers.peek().is_some() && {
+    observed() && {
         let path = path_of(name);
-        observers.any(|observer| observer.wants(&path, TAP))
+        observers().iter().any(|observer| observer.wants(&path, TAP))
     }
 }
 

@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::cell::Cell;
 use crate::compound::norm::statistic_type;
 use crate::compound::softmax::wide;
-use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::compound::{Compound, Fault, Io, call_array, call_many, result};
 use crate::error::{Error, Result};
 use crate::op::movement::reshape;
 use crate::op::{Backward, Grads, Saves};
@@ -289,7 +289,7 @@ impl NormOptions {
         }
         let compound = BatchNorm { eps: self.eps, weight: self.weight.is_some(), bias: self.bias.is_some() };
         let inputs: SmallVec<[&Tensor; 3]> = inputs.iter().collect();
-        let [y, mean, _, variance] = call_many(compound, &inputs).try_into().expect("four results");
+        let [y, mean, _, variance] = call_array(compound, &inputs);
         [y, mean, variance]
     }
 

@@ -139,6 +139,12 @@ pub(crate) fn call_many(compound: impl Compound + 'static, inputs: &[&Tensor]) -
     parts(Op::Call(Arc::new(compound)), inputs, &metas)
 }
 
+/// Records a call of a compound with `N` results.
+#[track_caller]
+pub(crate) fn call_array<const N: usize>(compound: impl Compound + 'static, inputs: &[&Tensor]) -> [Tensor; N] {
+    call_many(compound, inputs).try_into().expect("a compound says how many results it has")
+}
+
 /// Records a call and takes its first result.
 #[track_caller]
 pub(crate) fn call_one(compound: impl Compound + 'static, inputs: &[&Tensor]) -> Tensor {

@@ -320,13 +320,8 @@ impl Request {
         let source = if source == UNBOUND { largest().unwrap_or(0) as u32 } else { source };
         let node = &self.recording.nodes[source as usize];
         let error = fault_error(node.op.name(), fault).at(&node.origin);
-        let mut below = vec![false; self.recording.nodes.len()];
-        for (i, node) in self.recording.nodes.iter().enumerate() {
-            below[i] = i == source as usize || self.recording.inputs(i).iter().any(|&j| below[j as usize]);
-            if below[i] {
-                node.set_error(error.clone());
-            }
-        }
+        node.set_error(error.clone());
+        spread_errors(&self.recording);
         error
     }
 
@@ -366,7 +361,7 @@ impl Request {
     }
 }
 
-/// Hands the errors of plans that failed before on to what was recorded on the refused values; whether there are any.
+/// Hands the errors of plans that failed on to what was recorded on the refused values; whether there are any.
 fn spread_errors(recording: &Recording) -> bool {
     if recording.nodes.iter().all(|node| !node.failed_before()) {
         return false;

@@ -58,11 +58,6 @@ options! {
 }
 
 impl Tensor {
-    #[track_caller]
-    fn no_transform(&self, what: String) -> Tensor {
-        Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
-    }
-
     /// The axis `dim` moved behind the others (before the pair), cut or filled with zeros to `n`.
     #[track_caller]
     fn fft_lines(&self, name: &str, n: Option<usize>, dim: isize, complex: bool) -> Result<(Tensor, isize), Error> {
@@ -103,7 +98,7 @@ impl Tensor {
     pub fn rfft(&self, n: Option<usize>, dim: isize, norm: FftNorm) -> Tensor {
         let (x, axis) = match self.fft_lines("fft.rfft", n, dim, false) {
             Ok(lines) => lines,
-            Err(error) => return self.no_transform(error.what().to_owned()),
+            Err(error) => return self.refuse_with(error),
         };
         let (n, last) = (x.size(-1), x.rank() as isize - 1);
         let y = transform(&x.to_complex(), false);
@@ -127,7 +122,7 @@ impl Tensor {
         };
         let (half, axis) = match lines {
             Ok(lines) => lines,
-            Err(error) => return self.no_transform(error.what().to_owned()),
+            Err(error) => return self.refuse_with(error),
         };
         let last = half.rank() as isize - 2;
         // The frequencies beyond the half: the conjugates, from the highest down.
@@ -163,7 +158,7 @@ impl Tensor {
     fn complex_transform(&self, name: &str, n: Option<usize>, dim: isize, norm: FftNorm, inverse: bool) -> Tensor {
         let (x, axis) = match self.fft_lines(name, n, dim, true) {
             Ok(lines) => lines,
-            Err(error) => return self.no_transform(error.what().to_owned()),
+            Err(error) => return self.refuse_with(error),
         };
         let (n, last) = (x.size(-2), x.rank() as isize - 2);
         (transform(&x, inverse) * norm.factor(n, inverse)).movedim(&[last], &[axis])
@@ -188,13 +183,13 @@ impl Tensor {
             Some(format!("stft: the window has shape {}, not [{length}]", window.shape()))
         });
         if let Some(what) = what {
-            return self.no_transform(what);
+            return self.refuse(what);
         }
         let half = (n_fft / 2) as isize;
         let x = if self.rank() == 1 { self.unsqueeze(0) } else { self.clone() };
         let x = if options.center { x.pad_with(&[half, half], options.pad_mode) } else { x };
         if x.error().is_none() && x.size(1) < n_fft {
-            return self.no_transform(format!("stft: frames of {n_fft} points of a signal of {}", x.size(1)));
+            return self.refuse(format!("stft: frames of {n_fft} points of a signal of {}", x.size(1)));
         }
         let frames = x.unfold(1, n_fft, hop);
         let window = match &options.window {

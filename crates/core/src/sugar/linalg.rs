@@ -32,32 +32,20 @@ impl Matrices {
             return Err(Error::new(format!("{name}: {shape} is not square")));
         }
         let batch: Shape = shape[..rank - 2].iter().copied().collect();
-        let flat = x.to_dtype(DType::F64).reshape_to(&Shape::from([batch.elements(), m, n]));
+        let flat = x.to_dtype(DType::F64).view([batch.elements(), m, n]);
         Ok(Matrices { flat, batch, dtype: x.dtype() })
     }
 
     /// A result `[batch, …]` with the axes of the batch again, in the type of the matrix.
     #[track_caller]
     fn back(&self, y: &Tensor) -> Tensor {
-        let shape = self.batch.iter().chain(y.shape().iter().skip(1)).copied().collect();
-        let y = y.reshape_to(&shape);
+        let shape: Shape = self.batch.iter().chain(y.shape().iter().skip(1)).copied().collect();
+        let y = y.view(shape);
         if y.dtype().is_float() { y.to_dtype(self.dtype) } else { y }
     }
 }
 
 impl Tensor {
-    /// This shape, which has as many elements.
-    #[track_caller]
-    fn reshape_to(&self, shape: &Shape) -> Tensor {
-        let sizes: Vec<isize> = shape.iter().map(|&size| size as isize).collect();
-        self.reshape_dims(&sizes)
-    }
-
-    #[track_caller]
-    fn no_matrix(&self, error: Error) -> Tensor {
-        Tensor::fail(error, &[self], self.shape().clone(), self.dtype())
-    }
-
     /// L with A = L·Lᵀ, lower triangular; U = Lᵀ where `upper`. A is the symmetric part of self. Torch's
     /// `linalg.cholesky`.
     ///
@@ -74,7 +62,7 @@ impl Tensor {
     pub fn cholesky(&self, upper: bool) -> Tensor {
         let a = match Matrices::of("linalg.cholesky", self, true) {
             Ok(a) => a,
-            Err(error) => return self.no_matrix(error),
+            Err(error) => return self.refuse_with(error),
         };
         let l = cholesky::factor(&a.flat);
         let l = l.check(&l.eq(&l), "linalg.cholesky: the matrix is not positive definite");
@@ -114,7 +102,7 @@ impl Tensor {
         let a = match Matrices::of("linalg.lu", self, false) {
             Ok(a) => a,
             Err(error) => {
-                let failed = self.no_matrix(error);
+                let failed = self.refuse_with(error);
                 return [failed.clone(), failed.clone(), failed];
             }
         };
@@ -146,7 +134,7 @@ impl Tensor {
         match Matrices::of("linalg.qr", self, false) {
             Ok(a) => qr::factor(&a.flat, complete).map(|t| a.back(&t)),
             Err(error) => {
-                let failed = self.no_matrix(error);
+                let failed = self.refuse_with(error);
                 [failed.clone(), failed]
             }
         }
@@ -163,7 +151,7 @@ impl Tensor {
         let a = match Matrices::of("linalg.svd", self, false) {
             Ok(a) => a,
             Err(error) => {
-                let failed = self.no_matrix(error);
+                let failed = self.refuse_with(error);
                 return [failed.clone(), failed.clone(), failed];
             }
         };
@@ -237,7 +225,7 @@ impl Tensor {
     #[track_caller]
     pub fn inv(&self) -> Tensor {
         if let Err(error) = Matrices::of("linalg.inv", self, true) {
-            return self.no_matrix(error);
+            return self.refuse_with(error);
         }
         self.solved("linalg.inv", &Tensor::eye(self.size(-1)).to_dtype(self.dtype()).expand_to(self.shape()))
     }
@@ -256,24 +244,27 @@ impl Tensor {
     #[track_caller]
     pub fn matrix_power(&self, n: i64) -> Tensor {
         if let Err(error) = Matrices::of("linalg.matrix_power", self, true) {
-            return self.no_matrix(error);
+            return self.refuse_with(error);
         }
         let mut square = if n < 0 { self.inv() } else { self.clone() };
         let mut left = n.unsigned_abs();
-        let places = Tensor::arange(0, self.size(-1) as i64, 1);
-        let mut power = places.eq(places.unsqueeze(-1)).to_dtype(self.dtype()).expand_to(self.shape());
-        let mut begun = false;
+        let mut power: Option<Tensor> = None;
         while left > 0 {
             if left & 1 == 1 {
-                power = if begun { power.matmul(&square) } else { square.clone() };
-                begun = true;
+                power = Some(match &power {
+                    Some(power) => power.matmul(&square),
+                    None => square.clone(),
+                });
             }
             left >>= 1;
             if left > 0 {
                 square = square.matmul(&square);
             }
         }
-        power
+        match power {
+            Some(power) => power,
+            None => Tensor::eye(self.size(-1)).to_dtype(self.dtype()).expand_to(self.shape()),
+        }
     }
 
     /// The determinant. Torch's `linalg.det`.
@@ -293,7 +284,7 @@ impl Tensor {
                 let [packed, _, parity] = lu::factor(&a.flat);
                 a.back(&(packed.diagonal(0, 1, 2).prod(-1) * parity))
             }
-            Err(error) => self.no_matrix(error),
+            Err(error) => self.refuse_with(error),
         }
     }
 
@@ -306,7 +297,7 @@ impl Tensor {
         let a = match Matrices::of("linalg.slogdet", self, true) {
             Ok(a) => a,
             Err(error) => {
-                let failed = self.no_matrix(error);
+                let failed = self.refuse_with(error);
                 return [failed.clone(), failed];
             }
         };

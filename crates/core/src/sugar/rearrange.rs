@@ -9,11 +9,6 @@ use crate::sugar::operators::Value;
 use crate::tensor::Tensor;
 
 impl Tensor {
-    #[track_caller]
-    fn not_so(&self, what: String) -> Tensor {
-        Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
-    }
-
     /// Axis `source[i]` moved to `destination[i]`, the others in their order. Torch's `movedim` and `moveaxis`.
     ///
     /// ```
@@ -30,7 +25,7 @@ impl Tensor {
         };
         let (from, to) = match (resolved(source), resolved(destination)) {
             (Some(from), Some(to)) if from.len() == to.len() => (from, to),
-            _ => return self.not_so(format!("movedim: axes {source:?} of {} to {destination:?}", self.shape())),
+            _ => return self.refuse(format!("movedim: axes {source:?} of {} to {destination:?}", self.shape())),
         };
         if self.rank() == 0 {
             return self.clone();
@@ -65,7 +60,7 @@ impl Tensor {
         let [a, b] = dims;
         match (self.shape().axis(a), self.shape().axis(b)) {
             (Some(i), Some(j)) if i != j => {}
-            _ => return self.not_so(format!("rot90: axes {dims:?} of {} are no plane", self.shape())),
+            _ => return self.refuse(format!("rot90: axes {dims:?} of {} are no plane", self.shape())),
         }
         match k.rem_euclid(4) {
             1 => self.flip(b).transpose(a, b),
@@ -223,7 +218,7 @@ impl Tensor {
     #[track_caller]
     pub fn combinations(&self, r: usize, with_replacement: bool) -> Tensor {
         if self.rank() != 1 {
-            return self.not_so(format!("combinations: {} is no vector", self.shape()));
+            return self.refuse(format!("combinations: {} is no vector", self.shape()));
         }
         let places =
             if r > self.numel() && !with_replacement { Vec::new() } else { choices(self.numel(), r, with_replacement) };
@@ -252,7 +247,7 @@ impl Tensor {
         let counts = match repeats.into() {
             Value::Number(n) => vec![n.as_i64()],
             Value::Tensor(t) if t.dtype().is_float() || t.dtype() == DType::Bool || t.rank() > 1 => {
-                return self.not_so(format!(
+                return self.refuse(format!(
                     "repeat_interleave: repeats are {} {}, not integers on one axis",
                     t.dtype(),
                     t.shape()
@@ -264,12 +259,12 @@ impl Tensor {
             },
         };
         if let Some(n) = counts.iter().find(|&&n| n < 0) {
-            return self.not_so(format!("repeat_interleave: {n} repeats"));
+            return self.refuse(format!("repeat_interleave: {n} repeats"));
         }
         let each = if counts.len() == 1 { len } else { 1 };
         let total = counts.iter().try_fold(0usize, |sum, &n| sum.checked_add((n as usize).checked_mul(each)?));
         let Some(total) = total.filter(|&total| x.shape().with(axis, total).addressable()) else {
-            return self.not_so(format!("repeat_interleave: more elements of {} than memory can address", x.shape()));
+            return self.refuse(format!("repeat_interleave: more elements of {} than memory can address", x.shape()));
         };
         if let [n] = counts[..] {
             // The same for all, which needs no index.
@@ -278,7 +273,7 @@ impl Tensor {
             return movement::reshape(&wide, x.shape().with(axis, total));
         }
         if counts.len() != len {
-            return self.not_so(format!("repeat_interleave: {} repeats for axis {dim} of {}", counts.len(), x.shape()));
+            return self.refuse(format!("repeat_interleave: {} repeats for axis {dim} of {}", counts.len(), x.shape()));
         }
         let places = counts.iter().enumerate().flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize));
         x.index_select(axis as isize, &Tensor::from(places.collect::<Vec<_>>()))

@@ -12,7 +12,13 @@ use crate::tensor::Tensor;
 impl Tensor {
     #[track_caller]
     pub(crate) fn refuse(&self, what: String) -> Tensor {
-        Tensor::fail(Error::new(what), &[self], self.shape().clone(), self.dtype())
+        self.refuse_with(Error::new(what))
+    }
+
+    /// [`Tensor::refuse`] with an error that says more.
+    #[track_caller]
+    pub(crate) fn refuse_with(&self, error: Error) -> Tensor {
+        Tensor::fail(error, &[self], self.shape().clone(), self.dtype())
     }
 
     /// The same elements in row-major order under `shape`; one size may be −1 and is worked out.

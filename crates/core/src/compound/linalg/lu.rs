@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::triangular::solve_triangular;
 use super::{column, element, outer, places, row, transposed};
-use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::compound::{Compound, Fault, Io, call_array, result};
 use crate::error::Result;
 use crate::op::structure::loop_over;
 use crate::op::{Backward, Grads, Saves};
@@ -102,5 +102,5 @@ impl Compound for Lu {
 /// Factors in one matrix, order of the rows, determinant of the permutation.
 #[track_caller]
 pub(crate) fn factor(a: &Tensor) -> [Tensor; 3] {
-    call_many(Lu, &[a]).try_into().unwrap_or_else(|_| unreachable!("three results"))
+    call_array(Lu, &[a])
 }

@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use super::triangular::solve_triangular;
 use super::{column, element, outer, places, transposed};
-use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::compound::{Compound, Fault, Io, call_array, result};
 use crate::error::Result;
 use crate::op::structure::loop_over;
 use crate::op::{Backward, Grads, Saves};
@@ -106,5 +106,5 @@ impl Compound for Qr {
 /// Q and R of `[b, m, n]` in f64.
 #[track_caller]
 pub(crate) fn factor(a: &Tensor, complete: bool) -> [Tensor; 2] {
-    call_many(Qr { complete }, &[a]).try_into().unwrap_or_else(|_| unreachable!("two results"))
+    call_array(Qr { complete }, &[a])
 }

@@ -5,7 +5,7 @@ use limpid_kernels::linalg::{SWEEPS, svd};
 use smallvec::smallvec;
 
 use super::{column, places, transposed};
-use crate::compound::{Compound, Fault, Io, call_many, result};
+use crate::compound::{Compound, Fault, Io, call_array, result};
 use crate::error::Result;
 use crate::op::structure::loop_over;
 use crate::op::{Backward, Grads, Saves};
@@ -129,5 +129,5 @@ fn turn(a: &Tensor, pair: &[Tensor], c: &Tensor, s: &Tensor) -> Tensor {
 /// U, S and V of `[b, m, n]`, m ≥ n, in f64.
 #[track_caller]
 pub(crate) fn factor(a: &Tensor) -> [Tensor; 3] {
-    call_many(Svd, &[a]).try_into().unwrap_or_else(|_| unreachable!("three results"))
+    call_array(Svd, &[a])
 }
