@@ -125,8 +125,16 @@ pub type Conv3d = Conv<3>;
 
 /// What both kinds of convolution have.
 macro_rules! shared {
-    ($name:ident) => {
+    ($name:ident: $($kind:literal),*) => {
         impl<const N: usize> $name<N> {
+            fn name(&self) -> &'static str {
+                of_dimensions(N, [$($kind),*])
+            }
+
+            fn title(&self) -> String {
+                format!("{} {}→{}", self.name(), self.sizes.inputs, self.sizes.outputs)
+            }
+
             /// The layer with the parameters that a constructor with these sizes would have drawn.
             #[track_caller]
             fn drawn(mut self, sizes: Weights, bias: bool, dtype: DType) -> $name<N> {
@@ -174,11 +182,33 @@ macro_rules! shared {
                 self.sizes.outputs
             }
         }
+
+        impl<const N: usize> LazyLayer for $name<N> {
+            fn lazy_name(&self) -> &'static str {
+                of_dimensions(N, [$(concat!("Lazy", $kind)),*])
+            }
+
+            fn input_size(&self, x: &Tensor) -> Result<usize> {
+                channels(x, N).ok_or_else(|| {
+                    Error::new(format!("{}: the input {} has not {} or {} axes", self.lazy_name(), x.shape(), N + 1, N + 2))
+                })
+            }
+
+            fn state_size(&self, state: OfState<'_>) -> Option<usize> {
+                self.sizes.inputs_of(state)
+            }
+
+            #[track_caller]
+            fn sized(&self, inputs: usize) -> $name<N> {
+                let sizes = Weights { inputs, ..self.sizes.clone() };
+                self.clone().drawn(sizes, self.bias.is_some(), self.weight.dtype())
+            }
+        }
     };
 }
 pub(super) use shared;
 
-shared!(Conv);
+shared!(Conv: "Conv1d", "Conv2d", "Conv3d");
 
 impl<const N: usize> Conv<N> {
     /// A layer with windows of `kernel_size`, a bias and torch's defaults, f32.
@@ -207,14 +237,6 @@ impl<const N: usize> Conv<N> {
     pub fn padding_mode(mut self, mode: PadMode) -> Conv<N> {
         self.padding_mode = mode;
         self
-    }
-
-    fn name(&self) -> &'static str {
-        of_dimensions(N, ["Conv1d", "Conv2d", "Conv3d"])
-    }
-
-    fn title(&self) -> String {
-        format!("{} {}→{}", self.name(), self.sizes.inputs, self.sizes.outputs)
     }
 
     fn arguments(&self) -> String {
@@ -289,27 +311,5 @@ impl<const N: usize> Forward for Conv<N> {
             2 => x.conv2d(&weight, bias.as_ref(), &options),
             _ => x.conv3d(&weight, bias.as_ref(), &options),
         })
-    }
-}
-
-impl<const N: usize> LazyLayer for Conv<N> {
-    fn lazy_name(&self) -> &'static str {
-        of_dimensions(N, ["LazyConv1d", "LazyConv2d", "LazyConv3d"])
-    }
-
-    fn input_size(&self, x: &Tensor) -> Result<usize> {
-        channels(x, N).ok_or_else(|| {
-            Error::new(format!("{}: the input {} has not {} or {} axes", self.lazy_name(), x.shape(), N + 1, N + 2))
-        })
-    }
-
-    fn state_size(&self, state: OfState<'_>) -> Option<usize> {
-        self.sizes.inputs_of(state)
-    }
-
-    #[track_caller]
-    fn sized(&self, inputs: usize) -> Conv<N> {
-        let sizes = Weights { inputs, ..self.sizes.clone() };
-        self.clone().drawn(sizes, self.bias.is_some(), self.weight.dtype())
     }
 }

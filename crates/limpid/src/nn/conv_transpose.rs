@@ -50,7 +50,7 @@ pub type ConvTranspose2d = ConvTranspose<2>;
 /// A transposed convolution of volumes: `[B, in, D, H, W]` → `[B, out, D', H', W']`. See [`ConvTranspose`].
 pub type ConvTranspose3d = ConvTranspose<3>;
 
-shared!(ConvTranspose);
+shared!(ConvTranspose: "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d");
 
 impl<const N: usize> ConvTranspose<N> {
     /// A layer with windows of `kernel_size`, a bias and torch's defaults, f32.
@@ -78,14 +78,6 @@ impl<const N: usize> ConvTranspose<N> {
     pub fn output_padding(mut self, output_padding: impl Into<Sizes>) -> ConvTranspose<N> {
         self.options = self.options.output_padding(output_padding);
         self
-    }
-
-    fn name(&self) -> &'static str {
-        of_dimensions(N, ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"])
-    }
-
-    fn title(&self) -> String {
-        format!("{} {}→{}", self.name(), self.sizes.inputs, self.sizes.outputs)
     }
 
     fn arguments(&self) -> String {
@@ -169,27 +161,5 @@ impl<const N: usize> Forward for ConvTranspose<N> {
     fn forward(&self, x: &Tensor) -> Tensor {
         let scope = Scope::enter(self);
         scope.output(self.run(x, &self.options))
-    }
-}
-
-impl<const N: usize> LazyLayer for ConvTranspose<N> {
-    fn lazy_name(&self) -> &'static str {
-        of_dimensions(N, ["LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d"])
-    }
-
-    fn input_size(&self, x: &Tensor) -> Result<usize> {
-        channels(x, N).ok_or_else(|| {
-            Error::new(format!("{}: the input {} has not {} or {} axes", self.lazy_name(), x.shape(), N + 1, N + 2))
-        })
-    }
-
-    fn state_size(&self, state: OfState<'_>) -> Option<usize> {
-        self.sizes.inputs_of(state)
-    }
-
-    #[track_caller]
-    fn sized(&self, inputs: usize) -> ConvTranspose<N> {
-        let sizes = Weights { inputs, ..self.sizes.clone() };
-        self.clone().drawn(sizes, self.bias.is_some(), self.weight.dtype())
     }
 }

@@ -12,19 +12,23 @@ use limpid_core::{Error, Tensor};
 use super::Entry;
 use crate::glob;
 
-type Change = Box<dyn Fn(&Tensor) -> Tensor>;
+/// What is put in the place of values.
+pub(super) struct Change {
+    pub(super) pattern: String,
+    pub(super) change: Box<dyn Fn(&Tensor) -> Tensor>,
+    /// Whether there was such a value.
+    pub(super) made: Cell<bool>,
+}
 
 pub(super) struct Collector {
     pub(super) pattern: String,
     pub(super) gradients: bool,
     /// Statistics with so many bins instead of tensors.
     pub(super) bins: Option<usize>,
-    pub(super) changes: Vec<(String, Change)>,
+    pub(super) changes: Vec<Change>,
     pub(super) entries: RefCell<Vec<Entry>>,
     /// The named values that were offered: what a message lists.
     pub(super) offered: RefCell<BTreeSet<String>>,
-    /// Which of the changes were made.
-    made: RefCell<Vec<bool>>,
     /// Whether a backward pass ran.
     backward: Cell<bool>,
 }
@@ -44,15 +48,13 @@ impl Collector {
             changes: Vec::new(),
             entries: RefCell::default(),
             offered: RefCell::default(),
-            made: RefCell::default(),
             backward: Cell::new(false),
         }
     }
 
     /// The patterns of the changes, and whether each was made.
     pub(super) fn changed(&self) -> Vec<(String, bool)> {
-        let made = self.made.borrow();
-        self.changes.iter().enumerate().map(|(i, (p, _))| (p.clone(), made.get(i) == Some(&true))).collect()
+        self.changes.iter().map(|change| (change.pattern.clone(), change.made.get())).collect()
     }
 
     pub(super) fn lacks_gradients(&self) -> bool {
@@ -87,14 +89,11 @@ impl Collector {
     /// The value after the changes for its path.
     fn change(&self, path: &str, kind: &str, value: &Tensor) -> Tensor {
         let mut value = value.clone();
-        for (i, (pattern, change)) in self.changes.iter().enumerate() {
+        for Change { pattern, change, made } in &self.changes {
             if !glob::matches_module(pattern, path, kind) {
                 continue;
             }
-            let mut made = self.made.borrow_mut();
-            made.resize(self.changes.len(), false);
-            made[i] = true;
-            drop(made);
+            made.set(true);
             let new = change(&value);
             value = if (new.shape(), new.dtype()) == (value.shape(), value.dtype()) {
                 new
@@ -114,7 +113,7 @@ impl Observer for Collector {
         if kind == seeing::TAP && !self.offered.borrow().contains(path) {
             self.offered.borrow_mut().insert(path.to_owned());
         }
-        let mut patterns = self.changes.iter().map(|(pattern, _)| pattern).chain([&self.pattern]);
+        let mut patterns = self.changes.iter().map(|change| &change.pattern).chain([&self.pattern]);
         patterns.any(|pattern| glob::matches_module(pattern, path, kind))
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use limpid_core::{Error, Result, Tensor, eval, gradients, seeing};
 
 use crate::module::Module;
-use collector::{Collector, Running};
+use collector::{Change, Collector, Running};
 
 pub(crate) use collector::{arrived, watched};
 pub use statistics::Statistics;
@@ -105,7 +105,8 @@ impl Tap {
     /// # Errors
     /// At the read, when shape or type differ from those of the value.
     pub fn replace(mut self, pattern: impl Into<String>, change: impl Fn(&Tensor) -> Tensor + 'static) -> Tap {
-        self.0.changes.push((pattern.into(), Box::new(change)));
+        let change = Change { pattern: pattern.into(), change: Box::new(change), made: false.into() };
+        self.0.changes.push(change);
         self
     }
 

@@ -145,8 +145,8 @@ impl Verdict {
                     (a - e).abs() <= wide || (a.is_nan() && b.is_nan()) || a == b
                 });
             if fits {
-                let (ours, theirs) = (ours_off, theirs_off);
-                self.rounded.push(format!("{}: torch is off by {theirs:.1e}, Limpid by {ours:.1e}", miss.what));
+                let what = &miss.what;
+                self.rounded.push(format!("{what}: torch is off by {theirs_off:.1e}, Limpid by {ours_off:.1e}"));
                 settled.push(miss.problem);
             }
         }
