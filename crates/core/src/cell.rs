@@ -95,17 +95,37 @@ thread_local! {
 impl Cell {
     /// A cell with the value of `init`. When that fails, reading the cell returns the error.
     pub fn new(init: &Tensor, trainable: bool) -> Arc<Cell> {
-        let (value, error) = match init.detach_value() {
+        Cell::holding(init.detach_value(), init.shape().clone(), init.dtype(), trainable)
+    }
+
+    /// A cell with `number` everywhere, which is not trained. Nothing is recorded: it can be made while a step is
+    /// captured, as what an optimizer keeps is made in its first step.
+    #[track_caller]
+    pub fn filled(shape: impl Into<Shape>, number: f64, dtype: DType) -> Arc<Cell> {
+        let shape = shape.into();
+        let value = Buffer::try_new(shape.elements().saturating_mul(dtype.size())).ok_or_else(|| {
+            let error = Error::new(format!("filled: the system has no memory for {dtype} {shape}"));
+            error.at(&Origin::new(Location::caller()))
+        });
+        let value = value.map(|mut buffer| {
+            fill(&mut buffer, dtype, Number::Float(number));
+            Arc::new(buffer)
+        });
+        Cell::holding(value, shape, dtype, false)
+    }
+
+    fn holding(value: Result<Arc<Buffer>>, shape: Shape, dtype: DType, trainable: bool) -> Arc<Cell> {
+        let (value, error) = match value {
             Ok(buffer) => (Some(buffer), None),
             Err(error) => (None, Some(error)),
         };
         Arc::new(Cell {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            trainable: AtomicBool::new(trainable && init.dtype().is_float()),
+            trainable: AtomicBool::new(trainable && dtype.is_float()),
             label: Mutex::new(None),
             state: Mutex::new(CellState {
-                shape: init.shape().clone(),
-                dtype: init.dtype(),
+                shape,
+                dtype,
                 value,
                 error,
                 version: 0,
@@ -341,7 +361,7 @@ pub struct Assignment {
 /// optimizer's step.
 ///
 /// # Errors
-/// Another thread has assigned to one of them since its value was read.
+/// Another thread has assigned to one of them since its value was read; one of them could not be made.
 ///
 /// ```
 /// use limpid_core::{Assignment, Cell, Tensor, assign_all};
@@ -358,6 +378,9 @@ pub fn assign_all(assignments: &[Assignment]) -> Result<()> {
     let cells = in_order(assignments.iter().map(|a| a.cell.clone()).collect());
     let mut states = locked(&cells);
     let at = |cell: &Cell| position(&cells, cell);
+    if let Some(error) = states.iter().find_map(|state| state.error.clone()) {
+        return Err(error);
+    }
     if let Some(changed) = assignments.iter().find(|a| !states[at(&a.cell)].shows(&a.old.node)) {
         let error = Error::new(format!("assign: {} has changed since it was read", changed.cell.name()));
         let error = error.at(&Origin::new(Location::caller()));
@@ -371,6 +394,23 @@ pub fn assign_all(assignments: &[Assignment]) -> Result<()> {
     drop(states);
     assignments.iter().for_each(|a| a.cell.enlist());
     Ok(())
+}
+
+/// Writes `number` over a buffer of elements of type `dtype`.
+fn fill(buffer: &mut Buffer, dtype: DType, number: Number) {
+    fn typed<T: Element>(buffer: &mut Buffer, number: Number) {
+        buffer.get_mut::<T>().fill(T::from_number(number));
+    }
+    match dtype {
+        DType::Bool => typed::<u8>(buffer, Number::Int(i64::from(number.as_f64() != 0.0))),
+        DType::U8 => typed::<u8>(buffer, number),
+        DType::I32 => typed::<i32>(buffer, number),
+        DType::I64 => typed::<i64>(buffer, number),
+        DType::F16 => typed::<half::f16>(buffer, number),
+        DType::BF16 => typed::<half::bf16>(buffer, number),
+        DType::F32 => typed::<f32>(buffer, number),
+        DType::F64 => typed::<f64>(buffer, number),
+    }
 }
 
 /// By id, each once: the order of locking.

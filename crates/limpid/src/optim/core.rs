@@ -151,13 +151,10 @@ impl Kept {
     }
 
     fn cell(&self, dtype: DType) -> Arc<Cell> {
-        Cell::new(
-            &match &self.shape {
-                Some(shape) => Tensor::full_of(shape.clone(), self.init, dtype),
-                None => Tensor::from(self.init),
-            },
-            false,
-        )
+        match &self.shape {
+            Some(shape) => Cell::filled(shape.clone(), self.init, dtype),
+            None => Cell::filled(Shape::scalar(), self.init, DType::F64),
+        }
     }
 }
 

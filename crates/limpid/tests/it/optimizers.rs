@@ -1,7 +1,7 @@
 //! Optimizers: resumed to the same bits, one plan whatever the rates, options by group, L-BFGS beside torch.
 
 use limpid::prelude::*;
-use limpid::stats;
+use limpid::{Capture, stats};
 
 fn values(p: &Parameter) -> Vec<f64> {
     p.value().unwrap().to_vec().unwrap()
@@ -292,5 +292,28 @@ fn statistics_of_batches_are_computed_anew() -> limpid::Result<()> {
     assert_eq!((read(&norm.running_mean)?, read(&norm.running_var)?), (3.5, 1.5));
     assert_eq!(read(&norm.num_batches_tracked)?, 2.0);
     assert!(!norm.is_training());
+    Ok(())
+}
+
+#[test]
+fn steps_are_captured_from_the_first_one_on() -> limpid::Result<()> {
+    // What an optimizer keeps is made in its first step, which the capture records. LBFGS reads its losses.
+    for (name, make) in ALL.iter().filter(|(name, _)| !name.starts_with("LBFGS")) {
+        let losses = |captured: bool| {
+            let (p, x) = (matrix(), Tensor::from(0.5f64));
+            let mut optimizer = make(Group::of(&[p.clone()]));
+            let mut step = move |x: &[Tensor]| {
+                let loss = loss(&p) * &x[0];
+                vec![optimizer.step(&loss).map_or_else(Tensor::failed, |loss| (*loss).clone())]
+            };
+            if captured {
+                let mut capture = Capture::new(step);
+                (0..5).map(|_| capture.run(&[&x])?[0].item()).collect::<limpid::Result<Vec<f64>>>()
+            } else {
+                (0..5).map(|_| step(&[x.clone()])[0].item()).collect()
+            }
+        };
+        assert_eq!(losses(true)?, losses(false)?, "{name}");
+    }
     Ok(())
 }
