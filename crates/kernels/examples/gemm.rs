@@ -1,11 +1,11 @@
 //! Prints the speed of the matrix product, and its share of what the multiply-add units can do.
 //!
-//! `cargo run --release -p limpid-kernels --example gemm [threads]`
+//! `cargo run --release -p limpid-kernels --example gemm [THREADS [MxNxK …]]`, with `LIMPID_ISA` the instruction set.
 
 use std::time::{Duration, Instant};
 
 use limpid_kernels::dot::{Dims, Operand, dot};
-use limpid_kernels::{Cpu, Slice, SliceMut};
+use limpid_kernels::{Buffer, Cpu, Slice, SliceMut};
 
 /// Multiply-adds on numbers that stay in registers: GFLOP/s of one thread, as far as the compiler's
 /// widest vectors go.
@@ -66,33 +66,78 @@ fn peak(cpu: &Cpu) -> f64 {
     speeds.into_inner().unwrap().iter().sum()
 }
 
-fn main() {
-    let threads = std::env::args().nth(1).map_or(2, |n| n.parse().expect("a number of threads"));
-    let cpu = Cpu::new(None, threads);
-    println!("{:?}, {threads} threads", cpu.isa);
-    for n in [256, 1024, 2048] {
+/// A product to be measured.
+struct Shape {
+    batch: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+impl Shape {
+    /// From `MxNxK`, or `BxMxNxK` for a batch of B.
+    fn parse(text: &str) -> Option<Shape> {
+        let sizes: Vec<usize> = text.split('x').map(|size| size.parse().ok()).collect::<Option<_>>()?;
+        match sizes[..] {
+            [m, n, k] => Some(Shape { batch: 1, m, n, k }),
+            [batch, m, n, k] => Some(Shape { batch, m, n, k }),
+            _ => None,
+        }
+    }
+
+    /// The shortest and the median time of a product, for the strides of rows and columns of A and of B.
+    fn times(&self, cpu: &Cpu, over_a: (isize, isize), over_b: (isize, isize)) -> (f64, f64) {
+        let &Shape { batch, m, n, k } = self;
         let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
-        let a: Vec<f32> = (0..n * n).map(value).collect();
-        let b: Vec<f32> = (0..n * n).map(|i| value(i + 7)).collect();
-        let mut c = vec![0.0f32; n * n];
-        let s = n as isize;
-        for (name, over_a, over_b) in [("A·B ", (s, 1), (s, 1)), ("A·Bᵀ", (s, 1), (1, s)), ("Aᵀ·B", (1, s), (s, 1))]
-        {
-            let dims = Dims { batch: &[], m: n, n, k: n };
-            let x = Operand { data: Slice::of(&a), offset: 0, batch: &[], rows: over_a.0, cols: over_a.1 };
-            let y = Operand { data: Slice::of(&b), offset: 0, batch: &[], rows: over_b.0, cols: over_b.1 };
-            let (mut best, mut limit) = (Duration::MAX, 0.0f64);
-            let runs = if n < 1000 { 200 } else { 20 * 1024 / n };
-            for run in 0..runs {
-                if run % 10 == 0 {
-                    limit = limit.max(peak(&cpu));
-                }
-                let start = Instant::now();
-                dot(&cpu, &dims, &x, &y, SliceMut::of(&mut c), None);
-                best = best.min(start.elapsed());
-            }
-            let speed = 2.0 * (n * n * n) as f64 / best.as_secs_f64() / 1e9;
-            println!("{n:5} {name} {speed:7.1} GFLOP/s of {limit:6.1}: {:5.1} %", 100.0 * speed / limit);
+        let a = Buffer::from_slice(&(0..batch * m * k).map(value).collect::<Vec<f32>>());
+        let b = Buffer::from_slice(&(0..batch * k * n).map(|i| value(i + 7)).collect::<Vec<f32>>());
+        let mut c = Buffer::zeroed(batch * m * n * size_of::<f32>());
+        let (step_a, step_b) = ([(m * k) as isize], [(k * n) as isize]);
+        let dims = Dims { batch: &[batch], m, n, k };
+        let x =
+            Operand { data: Slice::of(a.get::<f32>()), offset: 0, batch: &step_a, rows: over_a.0, cols: over_a.1 };
+        let y =
+            Operand { data: Slice::of(b.get::<f32>()), offset: 0, batch: &step_b, rows: over_b.0, cols: over_b.1 };
+        let mut times = Vec::new();
+        let begin = Instant::now();
+        while times.len() < 5 || begin.elapsed() < Duration::from_millis(300) {
+            let start = Instant::now();
+            dot(cpu, &dims, &x, &y, SliceMut::of(c.get_mut::<f32>()), None);
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        (times[0], times[times.len() / 2])
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let threads = args.next().map_or(2, |n| n.parse().expect("a number of threads"));
+    let mut shapes: Vec<Shape> = args.map(|text| Shape::parse(&text).expect("MxNxK or BxMxNxK")).collect();
+    if shapes.is_empty() {
+        shapes = [256, 1024, 2048].map(|n| Shape { batch: 1, m: n, n, k: n }).into();
+    }
+    let isa = std::env::var("LIMPID_ISA").ok().map(|name| name.parse().expect("an instruction set"));
+    let cpu = Cpu::new(isa, threads);
+    let limit = (0..10).map(|_| peak(&cpu)).fold(0.0, f64::max);
+    println!("{:?}, {threads} threads, {limit:.1} GFLOP/s; time: least, median; share of the limit: best, median", cpu.isa);
+    for shape in &shapes {
+        let &Shape { batch, m, n, k } = shape;
+        let (m_, n_, k_) = (m as isize, n as isize, k as isize);
+        for (name, over_a, over_b) in [
+            ("A·B  ", (k_, 1), (n_, 1)),
+            ("A·Bᵀ ", (k_, 1), (1, k_)),
+            ("Aᵀ·B ", (1, m_), (n_, 1)),
+        ] {
+            let (least, median) = shape.times(&cpu, over_a, over_b);
+            let share = |time: f64| 2.0 * (batch * m * n * k) as f64 / time / 1e9 / limit * 100.0;
+            println!(
+                "{batch:3} × {m:5} {n:5} {k:5} {name} {:10.1} {:10.1} µs   {:5.1} {:5.1} %",
+                least * 1e6,
+                median * 1e6,
+                share(least),
+                share(median)
+            );
         }
     }
 }
