@@ -94,10 +94,8 @@ impl Shape {
         let mut c = Buffer::zeroed(batch * m * n * size_of::<f32>());
         let (step_a, step_b) = ([(m * k) as isize], [(k * n) as isize]);
         let dims = Dims { batch: &[batch], m, n, k };
-        let x =
-            Operand { data: Slice::of(a.get::<f32>()), offset: 0, batch: &step_a, rows: over_a.0, cols: over_a.1 };
-        let y =
-            Operand { data: Slice::of(b.get::<f32>()), offset: 0, batch: &step_b, rows: over_b.0, cols: over_b.1 };
+        let x = Operand { data: Slice::of(a.get::<f32>()), offset: 0, batch: &step_a, rows: over_a.0, cols: over_a.1 };
+        let y = Operand { data: Slice::of(b.get::<f32>()), offset: 0, batch: &step_b, rows: over_b.0, cols: over_b.1 };
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < 5 || begin.elapsed() < Duration::from_millis(300) {
@@ -120,15 +118,16 @@ fn main() {
     let isa = std::env::var("LIMPID_ISA").ok().map(|name| name.parse().expect("an instruction set"));
     let cpu = Cpu::new(isa, threads);
     let limit = (0..10).map(|_| peak(&cpu)).fold(0.0, f64::max);
-    println!("{:?}, {threads} threads, {limit:.1} GFLOP/s; time: least, median; share of the limit: best, median", cpu.isa);
+    println!(
+        "{:?}, {threads} threads, {limit:.1} GFLOP/s; time: least, median; share of the limit: best, median",
+        cpu.isa
+    );
     for shape in &shapes {
         let &Shape { batch, m, n, k } = shape;
         let (m_, n_, k_) = (m as isize, n as isize, k as isize);
-        for (name, over_a, over_b) in [
-            ("A·B  ", (k_, 1), (n_, 1)),
-            ("A·Bᵀ ", (k_, 1), (1, k_)),
-            ("Aᵀ·B ", (1, m_), (n_, 1)),
-        ] {
+        for (name, over_a, over_b) in
+            [("A·B  ", (k_, 1), (n_, 1)), ("A·Bᵀ ", (k_, 1), (1, k_)), ("Aᵀ·B ", (1, m_), (n_, 1))]
+        {
             let (least, median) = shape.times(&cpu, over_a, over_b);
             let share = |time: f64| 2.0 * (batch * m * n * k) as f64 / time / 1e9 / limit * 100.0;
             println!(

@@ -3,6 +3,9 @@
 //! A fork opens a *gate* that workers pass while tasks remain; a join closes it and waits for those that
 //! passed. A worker that wakes too late finds the gate closed and is not waited for, so a busy machine
 //! delays a kernel by no more than the tasks that were really begun elsewhere.
+//!
+//! Tasks are dealt out in runs: thread t begins with the t-th, and helps others when it is through. So kernels that
+//! follow each other over the same memory find in each core's cache what the same core has left there.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -26,13 +29,33 @@ struct Line<T>(T);
 
 type Task = *const (dyn Fn(usize) + Sync);
 
+/// Tasks that have not begun: end << 32 | first.
+#[derive(Debug, Default)]
+struct Run(Line<AtomicU64>);
+
+impl Run {
+    /// Run `i` of `runs` of so many tasks.
+    fn deal(&self, i: usize, runs: usize, tasks: usize) {
+        let edge = |i: usize| (i as u128 * tasks as u128 / runs as u128) as u64;
+        self.0.0.store(edge(i + 1) << 32 | edge(i), Ordering::Relaxed);
+    }
+
+    /// Takes the first task, or the last one.
+    fn take(&self, first: bool) -> Option<usize> {
+        let (end, start) = (|run: u64| run >> 32, |run: u64| run & 0xffff_ffff);
+        let rest = |run| (start(run) < end(run)).then(|| if first { run + 1 } else { run - (1 << 32) });
+        let run = self.0.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).ok()?;
+        Some(if first { start(run) } else { end(run) - 1 } as usize)
+    }
+}
+
 /// What the threads of one pool share.
 struct Shared {
     gate: Line<AtomicU64>,
-    /// The next task to begin.
-    next: Line<AtomicUsize>,
-    /// The task and how many: written while the gate is closed and nobody is inside.
-    work: Line<UnsafeCell<Option<(Task, usize)>>>,
+    /// For each thread, the tasks of its run that have not begun.
+    runs: Box<[Run]>,
+    /// The task: written while the gate is closed and nobody is inside.
+    work: Line<UnsafeCell<Option<Task>>>,
     /// Whether some caller has the workers.
     taken: AtomicBool,
     stop: AtomicBool,
@@ -81,19 +104,19 @@ fn spin_until(ready: impl Fn() -> bool) -> bool {
 }
 
 impl Shared {
-    /// Begins tasks until none is left. A panic is kept for the caller, and the tasks not yet begun are dropped.
-    fn work(&self, task: &(dyn Fn(usize) + Sync), tasks: usize) {
+    /// Begins tasks until none is left: those of run `own` in order, then the last ones of others. A panic is kept for
+    /// the caller, and the tasks not yet begun are dropped.
+    fn work(&self, own: usize, task: &(dyn Fn(usize) + Sync)) {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let i = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if i >= tasks {
-                    break;
+            for run in 0..self.runs.len() {
+                let theirs = &self.runs[(own + run) % self.runs.len()];
+                while let Some(i) = theirs.take(run == 0) {
+                    task(i);
                 }
-                task(i);
             }
         }));
         if let Err(payload) = result {
-            self.next.0.store(tasks, Ordering::Relaxed);
+            self.runs.iter().for_each(|run| run.deal(0, 1, 0));
             lock(&self.panic).get_or_insert(payload);
         }
     }
@@ -107,7 +130,7 @@ impl Shared {
         Shared::is_new(self.gate.0.load(Ordering::SeqCst), seen) || self.stop.load(Ordering::SeqCst)
     }
 
-    fn worker(&self) {
+    fn worker(&self, own: usize) {
         let mut seen = 0;
         loop {
             if !(self.spins && spin_until(|| self.awaits(seen))) {
@@ -128,9 +151,9 @@ impl Shared {
             seen = gate >> 32;
             // SAFETY: this thread is inside the gate, so the caller neither changes `work` nor returns.
             let work = unsafe { *self.work.0.get() };
-            let (task, tasks) = work.expect("an open gate has work");
+            let task = work.expect("an open gate has work");
             // SAFETY: as above: the caller's borrow of the task lives until this thread leaves.
-            self.work(unsafe { &*task }, tasks);
+            self.work(own, unsafe { &*task });
             let before = self.gate.0.fetch_sub(1, Ordering::SeqCst);
             if before & (OPEN | INSIDE) == 1 && self.joining.load(Ordering::SeqCst) {
                 drop(lock(&self.sleep));
@@ -142,8 +165,8 @@ impl Shared {
     /// Opens the gate for `tasks` tasks and wakes as many sleepers as have something to do.
     fn fork(&self, task: Task, tasks: usize) {
         // SAFETY: the caller has `taken` the workers, the gate is closed and nobody is inside.
-        unsafe { *self.work.0.get() = Some((task, tasks)) };
-        self.next.0.store(0, Ordering::Relaxed);
+        unsafe { *self.work.0.get() = Some(task) };
+        self.runs.iter().enumerate().for_each(|(i, run)| run.deal(i, self.runs.len(), tasks));
         let number = (self.gate.0.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
         // Number 0 is what a fresh worker has seen.
         self.gate.0.store(number.max(1) << 32 | OPEN, Ordering::SeqCst);
@@ -179,7 +202,7 @@ impl Pool {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         let shared = Arc::new(Shared {
             gate: Line::default(),
-            next: Line::default(),
+            runs: (0..threads.max(1)).map(|_| Run::default()).collect(),
             work: Line(UnsafeCell::new(None)),
             taken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -193,7 +216,7 @@ impl Pool {
         });
         let spawn = |i: usize| {
             let shared = shared.clone();
-            std::thread::Builder::new().name(format!("limpid-{i}")).spawn(move || shared.worker()).ok()
+            std::thread::Builder::new().name(format!("limpid-{i}")).spawn(move || shared.worker(i)).ok()
         };
         let workers = (1..threads).map_while(spawn).collect();
         Pool { shared, workers }
@@ -211,7 +234,7 @@ impl Pool {
     /// tasks that had not begun are then skipped.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
-        let alone = tasks <= 1 || self.workers.is_empty();
+        let alone = tasks <= 1 || self.workers.is_empty() || tasks > u32::MAX as usize;
         if alone || shared.taken.swap(true, Ordering::Acquire) {
             for i in 0..tasks {
                 task(i);
@@ -221,7 +244,7 @@ impl Pool {
         // SAFETY: only the lifetime changes; `join` returns after the last use of the pointer.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(task) };
         shared.fork(erased, tasks);
-        shared.work(task, tasks);
+        shared.work(0, task);
         shared.join();
         let payload = lock(&shared.panic).take();
         shared.taken.store(false, Ordering::Release);

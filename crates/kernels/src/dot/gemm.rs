@@ -7,10 +7,10 @@
 
 use crate::Cpu;
 use crate::buffer::Buffer;
-use crate::isa::{Arch, Job, dispatch};
+use crate::isa::dispatch;
 
-use super::micro::{Kernels, Tile};
-use super::pack::{Strip, pack};
+use super::micro::{Ahead, Column, Kernels};
+use super::pack::{Pack, Strip};
 use super::vector::Real;
 use super::{FORK, Finish, Product};
 
@@ -25,11 +25,11 @@ const STAGE_N: usize = 4096;
 const TASK_M: usize = 256;
 const TASK_N: usize = 512;
 /// Tasks are made smaller until a stage has this many …
-const TASKS: usize = 32;
+const TASKS: usize = 64;
 /// … or each has no more than this many multiply-adds.
-const TASK_WORK: usize = 1 << 20;
+const TASK_WORK: usize = 1 << 19;
 /// Elements that one task of packing copies, about.
-const PACK: usize = 1 << 15;
+const PACK: usize = 1 << 13;
 
 /// Memory that tasks write disjoint parts of.
 #[derive(Clone, Copy)]
@@ -120,36 +120,6 @@ fn cut(m: usize, n: usize, k: usize, most: usize) -> (usize, usize) {
     (down, across)
 }
 
-/// Packs some panels of one factor.
-struct Pack<'s, T: Real> {
-    strip: Strip<T>,
-    /// Lanes of the factor from the strip's first on.
-    lanes: usize,
-    /// Lanes of a panel.
-    width: usize,
-    /// Whether the last panel is filled up with zeros.
-    fill: bool,
-    to: &'s Shared<T>,
-    /// Where the panels go.
-    at: usize,
-}
-
-impl<T: Real> Job for Pack<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<A: Arch>(self) {
-        for first in (0..self.lanes).step_by(self.width) {
-            let lanes = self.width.min(self.lanes - first);
-            let strip =
-                Strip { data: self.strip.data.wrapping_offset(first as isize * self.strip.lane), lanes, ..self.strip };
-            let width = if self.fill { self.width } else { lanes };
-            // SAFETY: the lanes are inside the factor; the panels of this task lie side by side in its own part of the buffer.
-            unsafe { pack(&strip, width, self.to.at(self.at + first * self.strip.k)) };
-        }
-    }
-}
-
 impl<T: Real> Stage<'_, T> {
     /// Packs A, and B where it is `new`.
     fn pack(&self, cpu: &Cpu, parallel: bool, new: bool) {
@@ -164,14 +134,18 @@ impl<T: Real> Stage<'_, T> {
                 // SAFETY: row and column are inside A.
                 let data = unsafe { p.a.at(i.start, self.k.start) };
                 let strip = Strip { data, lane: p.a.rows, step: p.a.cols, lanes: 0, k };
-                Pack { strip, lanes: i.len, width: rows, fill: false, to: &self.a, at: task * group_a * k }
+                // SAFETY: panels before these have so many elements.
+                let to = unsafe { self.a.at(task * group_a * k) };
+                Pack { strip, lanes: i.len, width: rows, fill: false, to }
             } else {
                 let task = task - tasks_a;
                 let j = self.j.piece(task, group_b);
                 // SAFETY: row and column are inside B.
                 let data = unsafe { p.b.at(self.k.start, j.start) };
                 let strip = Strip { data, lane: p.b.cols, step: p.b.rows, lanes: 0, k };
-                Pack { strip, lanes: j.len, width: cols, fill: true, to: &self.b, at: task * group_b * k }
+                // SAFETY: as above.
+                let to = unsafe { self.b.at(task * group_b * k) };
+                Pack { strip, lanes: j.len, width: cols, fill: true, to }
             };
             dispatch(cpu.isa, job);
         });
@@ -194,26 +168,19 @@ impl<T: Real> Stage<'_, T> {
 
     /// One piece of C.
     fn piece(&self, i: Range, j: Range) {
-        let (rows, cols, lanes) = (self.kernels.rows(), self.kernels.cols(), self.kernels.lanes);
-        let k = self.k.len;
+        let (cols, k) = (self.kernels.cols(), self.k.len);
         // While the tiles of a panel of B are made, the next one is fetched, in equal shares.
-        let share = (cols * k).div_ceil(i.len.div_ceil(rows).max(1));
+        let share = (cols * k).div_ceil(i.len.div_ceil(self.kernels.rows()).max(1));
         for right in (j.start..j.start + j.len).step_by(cols) {
             let width = cols.min(j.start + j.len - right);
-            // SAFETY: this panel was packed by `pack`.
-            let b = unsafe { self.b.at((right - self.j.start) * k) };
-            for below in (i.start..i.start + i.len).step_by(rows) {
-                let height = rows.min(i.start + i.len - below);
-                let ahead = b.wrapping_add(cols * k + (below - i.start) / rows * share);
-                // SAFETY: panels as above; c is inside the piece of this task, and the kernel is one of this machine.
-                unsafe {
-                    let a = self.a.at((below - self.i.start) * k);
-                    let c = self.p.c.add(below * self.p.n + right);
-                    let accumulate = self.k.start > 0;
-                    let tile =
-                        Tile { k, a, a_row: 1, a_k: 0, b, b_k: 0, c, c_row: self.p.n, cols: width, accumulate, ahead };
-                    self.kernels.packed[height - 1][(width - 1) / lanes](&tile);
-                }
+            // SAFETY: these panels were packed by `pack`; c is inside the piece of this task, and the kernels are those of
+            // this machine.
+            unsafe {
+                let (a, b) = (self.a.at((i.start - self.i.start) * k), self.b.at((right - self.j.start) * k));
+                let c = self.p.c.add(i.start * self.p.n + right);
+                let accumulate = self.k.start > 0;
+                let column = Column { rows: i.len, cols: width, k, a, b, c, c_row: self.p.n, accumulate };
+                column.run(self.kernels, |tile| Ahead::lines(b.wrapping_add(cols * k + tile * share)));
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::Cpu;
 use crate::buffer::Buffer;
 
-use super::micro::{AXPY, Axpy, DOTS, Dots, Kernels, Tile};
+use super::micro::{AXPY, Ahead, Axpy, DOTS, Dots, Kernels, Tile};
 use super::vector::Real;
 use super::{Finish, Matrix};
 
@@ -108,7 +108,8 @@ impl<T: Real> MatVec<T> {
             for i in (0..rows).step_by(kernels.cols()) {
                 let cols = kernels.cols().min(rows - i);
                 let (b, c) = (self.a.at(start + i, whole), y.add(i));
-                let tile = Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true, ahead: b };
+                let tile =
+                    Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true, ahead: Ahead::lines(b) };
                 kernels.direct[0][(cols - 1) / kernels.lanes](&tile);
             }
         }

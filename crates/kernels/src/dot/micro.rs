@@ -30,12 +30,32 @@ pub(super) struct Tile<T> {
     pub cols: usize,
     /// Whether the product is added to C, or replaces it.
     pub accumulate: bool,
-    /// What a packed kernel asks for while it runs, a cache line every [`STEPS`] steps: the next panel of B.
-    pub ahead: *const T,
+    /// What a packed kernel asks for while it runs: the next panel of B.
+    pub ahead: Ahead<T>,
 }
 
+/// Memory to be fetched while a tile is made: a cache line every [`STEPS`] steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead<T> {
+    /// The first address, which may be any.
+    pub from: *const T,
+    /// Distance in elements from one line asked for to the next.
+    pub step: isize,
+}
+
+impl<T> Ahead<T> {
+    /// The lines from `from` on.
+    pub fn lines(from: *const T) -> Ahead<T> {
+        Ahead { from, step: (LINE / size_of::<T>()) as isize }
+    }
+}
+
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
 /// Steps that a packed kernel makes for each cache line it asks for.
-pub(super) const STEPS: usize = 8;
+pub(super) const STEPS: usize = 4;
+/// Rows of B that a direct kernel fetches ahead.
+const AHEAD: isize = 8;
 /// Steps that are added up in one chain: what a sum loses grows with the root of its length, and the tile stays in the
 /// first cache between two chains.
 const CHAIN: usize = 256;
@@ -130,6 +150,47 @@ impl<T> Kernels<T> {
     }
 }
 
+/// The tiles that panels of A, one below the other, make with one panel of B.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column<T> {
+    /// Rows of A: whole panels, the last one as high as rows are left.
+    pub rows: usize,
+    /// Columns of B: 1 ..= twice the lanes.
+    pub cols: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// The panels of A.
+    pub a: *const T,
+    /// The panel of B.
+    pub b: *const T,
+    /// c[0, 0]; columns are side by side.
+    pub c: *mut T,
+    /// Distance of rows of C.
+    pub c_row: usize,
+    /// Whether the product is added to C, or replaces it.
+    pub accumulate: bool,
+}
+
+impl<T> Column<T> {
+    /// Computes them; `ahead` says what tile n asks for.
+    ///
+    /// # Safety
+    /// The panels and C are valid for these sizes, and the kernels are those of this machine.
+    #[inline]
+    pub unsafe fn run(&self, kernels: &Kernels<T>, ahead: impl Fn(usize) -> Ahead<T>) {
+        let &Column { rows, cols, k, a, b, c, c_row, accumulate } = self;
+        for (n, from) in (0..rows).step_by(kernels.rows()).enumerate() {
+            let height = kernels.rows().min(rows - from);
+            // SAFETY: by the caller.
+            unsafe {
+                let (a, c, ahead) = (a.add(from * k), c.add(from * c_row), ahead(n));
+                let tile = Tile { k, a, a_row: 1, a_k: 0, b, b_k: 0, c, c_row, cols, accumulate, ahead };
+                kernels.packed[height - 1][(cols - 1) / kernels.lanes](&tile);
+            }
+        }
+    }
+}
+
 /// Writes a tile that stands in registers.
 #[inline(always)]
 unsafe fn write<V: Vector, const R: usize, const C: usize>(acc: &[[V; C]; R], t: &Tile<V::Scalar>, accumulate: bool) {
@@ -187,7 +248,7 @@ pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<
                 prefetch(t.c.wrapping_add(r * t.c_row + v * V::LANES));
             }
         }
-        let (mut a, mut b, mut ahead) = (t.a, t.b, t.ahead);
+        let (mut a, mut b, mut ahead) = (t.a, t.b, t.ahead.from);
         let (mut left, mut accumulate) = (t.k, t.accumulate);
         loop {
             let mut acc = [[V::zero(); C]; R];
@@ -195,7 +256,7 @@ pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<
             left -= chain;
             while chain > 0 {
                 prefetch(ahead);
-                ahead = ahead.wrapping_byte_add(64);
+                ahead = ahead.wrapping_offset(t.ahead.step);
                 let steps = chain.min(STEPS);
                 for _ in 0..steps {
                     outer::<V, R, C>(a, b, &mut acc);
@@ -229,7 +290,7 @@ pub(super) unsafe fn direct<V: Vector, const R: usize, const C: usize>(t: &Tile<
             let end = t.k.min(begin + CHAIN);
             for k in begin as isize..end as isize {
                 let (a, b) = (t.a.offset(k * t.a_k), t.b.offset(k * t.b_k));
-                prefetch(b.wrapping_offset(STEPS as isize * t.b_k));
+                prefetch(b.wrapping_offset(AHEAD * t.b_k));
                 let mut row = [V::zero(); C];
                 for v in 0..C {
                     let p = b.add(v * V::LANES);

@@ -3,6 +3,7 @@
 //! Which way a product is computed depends on its shape and strides alone, never on the number of threads:
 //! - one row or one column: `gemv`, which reads the matrix once;
 //! - little work, few rows or few columns: `small`, straight from the operands;
+//! - few elements of the left factor: `resident`, which keeps it in the cache of each core;
 //! - else `gemm`: panels packed into the order in which the micro-kernels read them.
 //!
 //! f16 and bf16 are widened to f32, summed in f32 and rounded once; integers wrap.
@@ -19,6 +20,7 @@ mod micro_avx512;
 mod micro_portable;
 mod pack;
 mod panels;
+mod resident;
 mod small;
 #[cfg(test)]
 mod tests;
@@ -300,6 +302,8 @@ fn product<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
         );
     } else if small::suits(cpu, p) {
         small::small(cpu, p, finish);
+    } else if resident::suits(T::kernels(cpu.isa), p) {
+        resident::resident(cpu, p, finish);
     } else {
         gemm::gemm(cpu, p, finish);
     }

@@ -1,5 +1,7 @@
 //! Packing: a strip of a matrix copied into the order in which a micro-kernel reads it.
 
+use crate::isa::{Arch, Job};
+
 use super::micro::prefetch;
 use super::vector::Real;
 
@@ -24,6 +26,36 @@ impl<T> Strip<T> {
     unsafe fn at(&self, lane: usize, k: usize) -> *const T {
         // SAFETY: inside, by the caller.
         unsafe { self.data.offset(lane as isize * self.lane + k as isize * self.step) }
+    }
+}
+
+/// Packs some panels of one factor, one after the other.
+pub(super) struct Pack<T> {
+    /// Where the lanes begin; how many there are is said by `lanes`.
+    pub strip: Strip<T>,
+    /// Lanes of all panels, inside the factor.
+    pub lanes: usize,
+    /// Lanes of a panel.
+    pub width: usize,
+    /// Whether the last panel is filled up with zeros.
+    pub fill: bool,
+    /// Where the panels go: memory of the task alone, with room for them.
+    pub to: *mut T,
+}
+
+impl<T: Real> Job for Pack<T> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<A: Arch>(self) {
+        for first in (0..self.lanes).step_by(self.width) {
+            let lanes = self.width.min(self.lanes - first);
+            let strip =
+                Strip { data: self.strip.data.wrapping_offset(first as isize * self.strip.lane), lanes, ..self.strip };
+            let width = if self.fill { self.width } else { lanes };
+            // SAFETY: the lanes are inside the factor and the panels inside their memory, as whoever made this says.
+            unsafe { pack(&strip, width, self.to.add(first * self.strip.k)) };
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::dtype::Element;
 use crate::isa::Isa;
 
-use super::micro::Tile;
+use super::micro::{Ahead, Tile};
 use super::pack::{Strip, pack};
 use super::vector::Real;
 
@@ -89,7 +89,7 @@ fn add_product<T: Real>(m: usize, a: &[T], b: &Panels<T>, c: &mut [T], scratch: 
                 c_row: n,
                 cols,
                 accumulate: true,
-                ahead: panel.wrapping_add(width * k),
+                ahead: Ahead::lines(panel.wrapping_add(width * k)),
             };
             // SAFETY: the tile is inside the panels and c, whose sizes are checked; the kernel is one of this machine.
             unsafe { kernels.packed[rows - 1][(cols - 1) / kernels.lanes](&tile) };

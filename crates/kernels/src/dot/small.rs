@@ -9,7 +9,7 @@ use crate::Cpu;
 use crate::buffer::Buffer;
 
 use super::gemm::{Range, STAGE_K, each};
-use super::micro::{DOTS, Dots, Kernels, Tile};
+use super::micro::{Ahead, DOTS, Dots, Kernels, Tile};
 use super::pack::{Strip, pack};
 use super::vector::Real;
 use super::{FORK, Finish, Matrix, Product, TASK};
@@ -117,7 +117,7 @@ fn tiles<T: Real>(kernels: &Kernels<T>, p: &Product<T>, rows: Range, cols: Range
                     c_row: p.n,
                     cols: width,
                     accumulate: from > 0,
-                    ahead: p.b.data,
+                    ahead: Ahead::lines(p.b.data),
                 };
                 // SAFETY: the tile is inside the factors and c; the kernel is one of this machine. With k = 0
                 // no element of the factors is touched.

@@ -232,7 +232,9 @@ fn batches_are_exact_on_whole_numbers() {
 #[test]
 fn products_larger_than_a_stage_are_exact() {
     let cpus = [Cpu::new(None, 2)];
-    for (seed, shape) in [[30, 4100, 20], [4101, 33, 24], [33, 40, 2100], [260, 270, 1100]].into_iter().enumerate() {
+    for (seed, shape) in
+        [[30, 4100, 20], [4101, 33, 24], [33, 40, 2100], [260, 270, 1100], [10, 4100, 2050]].into_iter().enumerate()
+    {
         exact::<f32>(&cpus, &[], shape, (Rows, Columns), seed as u64);
         exact::<f64>(&cpus, &[], shape, (Columns, Rows), seed as u64);
     }
