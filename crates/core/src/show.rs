@@ -151,7 +151,17 @@ fn write_steps(text: &mut String, program: &Program, recording: Option<&Recordin
     }
 }
 
-fn write_step(text: &mut String, program: &Program, step: &Step, recording: Option<&Recording>, indent: &str) {
+/// A step in words.
+pub(crate) struct Described {
+    /// The kernel and what it computes.
+    pub(crate) what: String,
+    reads: String,
+    writes: String,
+    /// The sizes that it goes over.
+    pub(crate) shape: String,
+}
+
+pub(crate) fn described(program: &Program, step: &Step) -> Described {
     let name = |slot: Slot| match program.slots[slot.0 as usize].home {
         Home::Bound(n) => format!("in{n}"),
         Home::Result(n) => format!("out{n}"),
@@ -213,6 +223,11 @@ fn write_step(text: &mut String, program: &Program, step: &Step, recording: Opti
             ("loop".to_owned(), plains(&l.inputs), results.join(" "), format!("{} steps", l.steps))
         }
     };
+    Described { what, reads, writes, shape }
+}
+
+fn write_step(text: &mut String, program: &Program, step: &Step, recording: Option<&Recording>, indent: &str) {
+    let Described { what, reads, writes, shape } = described(program, step);
     let place = recording.map_or_else(String::new, |r| {
         let origin = &r.nodes[step.source as usize].origin;
         let line = origin.user_line();

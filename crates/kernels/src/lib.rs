@@ -24,6 +24,7 @@ pub mod fold;
 pub mod fused;
 pub mod index;
 mod isa;
+pub mod limits;
 pub mod linalg;
 pub mod loss;
 pub mod math;

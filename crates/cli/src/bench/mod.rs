@@ -9,6 +9,7 @@ mod check;
 mod models;
 mod nets;
 mod operations;
+mod profile;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,14 +24,17 @@ use cases::{CASES, Case, Does, How};
 
 pub const USAGE: &str = "\
 limpid bench [--list] [--json] [--check] [--captured | --tapped] [--only NAME,...] [--threads N]
+limpid bench --profile NAME [--trace FILE] [--captured | --tapped] [--threads N]
 
-  --list        the names of the cases
-  --json        one JSON object a line
-  --check       the first 20 losses of the training cases, against PyTorch's
-  --captured    training and inference as captured steps
-  --tapped      training while a tap takes statistics of all values and gradients
-  --only NAMES  these cases only, separated by commas
-  --threads N   threads to use
+  --list          the names of the cases
+  --json          one JSON object a line
+  --check         the first 20 losses of the training cases, against PyTorch's
+  --captured      training and inference as captured steps
+  --tapped        training while a tap takes statistics of all values and gradients
+  --only NAMES    these cases only, separated by commas
+  --profile NAME  where the time of a case goes: by kernel and by module, and how near the machine's limit that is
+  --trace FILE    the profile as a flame graph, for ui.perfetto.dev or chrome://tracing
+  --threads N     threads to use
 ";
 
 /// Median and least time of a step in microseconds: short steps are timed in groups, so that the clock's own
@@ -73,13 +77,15 @@ struct Options {
     threads: Option<String>,
 }
 
-const OPTIONS: [Option_; 7] = [
+const OPTIONS: [Option_; 9] = [
     ("list", None),
     ("json", None),
     ("check", None),
     ("captured", None),
     ("tapped", None),
     ("only", Some("NAMES")),
+    ("profile", Some("NAME")),
+    ("trace", Some("FILE")),
     ("threads", Some("N")),
 ];
 
@@ -93,13 +99,9 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
         ));
     }
     let only = args.value("only").map_or_else(Vec::new, |names| names.split(',').map(str::to_owned).collect());
-    let names = CASES.iter().map(|case| case.name);
-    if let Some(name) = only.iter().find(|name| !names.clone().any(|known| known == name.as_str())) {
-        let error = Error::new(format!("--only: no case is called {name:?}"));
-        return Err(Failure::Misused(placed_unknown(error, name, &names.collect::<Vec<_>>())));
-    }
+    only.iter().try_for_each(|name| known("--only", name).map(drop))?;
     if args.has("list") {
-        say(&names.map(|name| format!("{name}\n")).collect::<String>());
+        say(&CASES.iter().map(|case| format!("{}\n", case.name)).collect::<String>());
         return Ok(());
     }
     let threads = args.value("threads").map(str::to_owned);
@@ -112,6 +114,16 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
         (false, true) => How::Tapped,
         (false, false) => How::Recorded,
     };
+    if let Some(name) = args.value("profile") {
+        if let Some(other) = ["json", "check", "only"].iter().find(|other| args.has(other)) {
+            let error = Error::new(format!("bench: --profile and --{other} do not go together"));
+            return Err(Failure::Misused(error.help(format!("limpid bench --profile {name}"))));
+        }
+        return Ok(profile::profile(known("--profile", name)?, how, args.value("trace"))?);
+    }
+    if args.has("trace") {
+        return Err(Failure::Misused(Error::new("bench: --trace is of a profile").help("--profile NAME --trace FILE")));
+    }
     let options = Options { json: args.has("json"), how, only, threads };
     if args.has("check") {
         check::check()?
@@ -119,6 +131,14 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
         all(&options)?
     }
     Ok(())
+}
+
+/// The case of this name, which `option` asks for.
+fn known(option: &str, name: &str) -> Result<&'static Case, Failure> {
+    Case::named(name).ok_or_else(|| {
+        let error = Error::new(format!("{option}: no case is called {name:?}"));
+        Failure::Misused(placed_unknown(error, name, &CASES.iter().map(|case| case.name).collect::<Vec<_>>()))
+    })
 }
 
 fn all(options: &Options) -> Result<()> {

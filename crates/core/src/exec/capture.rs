@@ -12,6 +12,7 @@ use crate::exec::cache::Plan;
 use crate::exec::request::{BoundValue, Request, replay, settle, settle_readers};
 use crate::node::Node;
 use crate::op::{Arg, source};
+use crate::origin::Origin;
 use crate::region::Meta;
 use crate::rng::{rng_state, set_rng_state};
 use crate::seeing;
@@ -87,6 +88,8 @@ struct Frozen {
     args: Vec<Arg>,
     /// Where each number of the host was recorded.
     lines: Vec<String>,
+    /// Where each node was recorded: for profiles.
+    origins: Vec<Origin>,
     /// Cells that are written, and by which output.
     effects: Vec<(Arc<Cell>, usize)>,
     outputs: Vec<(usize, Meta)>,
@@ -187,6 +190,7 @@ impl<F: FnMut(&[Tensor]) -> Vec<Tensor>> Capture<F> {
                     values: observed.values.iter().map(value).collect(),
                     args: observed.args.to_vec(),
                     lines: observed.lines(),
+                    origins: observed.origins(),
                     effects: observed.effects(),
                     outputs: outputs
                         .iter()
@@ -277,7 +281,9 @@ impl Frozen {
                 FrozenValue::Buffer(buffer) => BoundValue::Buffer(buffer.clone()),
             });
         }
-        let Some(results) = replay(&self.plan, &values, &self.effects, &numbers)? else { return Ok(None) };
+        let Some(results) = replay(&self.plan, &values, &self.effects, &numbers, &self.origins)? else {
+            return Ok(None);
+        };
         set_rng_state((seed_counter.0, seed_counter.1 + draws));
         let outputs = self
             .outputs

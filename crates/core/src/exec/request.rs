@@ -19,6 +19,8 @@ use crate::exec::stats;
 use crate::graph::{IdMap, Recording};
 use crate::node::{Node, held_readers, unwatched};
 use crate::op::{Arg, Op};
+use crate::origin::Origin;
+use crate::profile;
 use crate::tensor::Tensor;
 
 /// Computes `wanted`, and runs the assignments that this thread has recorded.
@@ -237,7 +239,9 @@ impl Request {
             None => self.compile(key, &values, &of_node, &wishes)?,
         };
         let numbers: SmallVec<[Number; 32]> = args.iter().map(|a| a.number()).collect();
-        let results = locked.run(&plan, &values, &numbers).map_err(|(source, fault)| self.explain(source, fault))?;
+        let origin = |source: u32| &self.recording.nodes[source as usize].origin;
+        let results = profile::planned(&plan, origin, || locked.run(&plan, &values, &numbers));
+        let results = results.map_err(|(source, fault)| self.explain(source, fault))?;
         observe(&Observed { request: &self, plan: &plan, values: &values, of_node: &of_node, args: &args });
         self.finish(locked, &plan, results);
         Ok(true)
@@ -526,6 +530,11 @@ impl Observed<'_> {
         cells.zip(self.request.effect_outputs.iter().copied()).collect()
     }
 
+    /// Where each node was recorded.
+    pub(crate) fn origins(&self) -> Vec<Origin> {
+        self.request.recording.nodes.iter().map(|node| node.origin.clone()).collect()
+    }
+
     /// Where each number of the host was recorded.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -726,10 +735,11 @@ impl<'a> Locked<'a> {
 /// Runs a captured plan again on other values. None when a cell can not be written as the plan does, since
 /// a snapshot holds its value.
 pub(crate) fn replay(
-    plan: &Plan,
+    plan: &Arc<Plan>,
     values: &[BoundValue],
     effects: &[(Arc<Cell>, usize)],
     args: &[Number],
+    origins: &[Origin],
 ) -> Result<Option<Vec<Option<Arc<Buffer>>>>> {
     let read = values.iter().filter_map(|v| if let BoundValue::Cell(cell) = v { Some(cell) } else { None });
     let cells = cell::in_order(effects.iter().map(|(cell, _)| cell).chain(read).cloned().collect());
@@ -743,7 +753,9 @@ pub(crate) fn replay(
     if !writable || waits {
         return Ok(None);
     }
-    let results = locked.run(plan, values, args).map_err(|(_, fault)| fault_error("capture", fault))?;
+    let origin = |source: u32| &origins[source as usize];
+    let results = profile::planned(plan, origin, || locked.run(plan, values, args));
+    let results = results.map_err(|(_, fault)| fault_error("capture", fault))?;
     for (cell, output) in effects {
         locked.commit(cell, results[*output].clone().expect("every output has a buffer"), plan, *output);
     }

@@ -12,6 +12,7 @@ use crate::exec::program::{ArgRef, Chain, Factor, Home, In, LoopWork, Out, Plain
 use crate::exec::stats;
 use crate::exec::view::View;
 use crate::op::{Mark, Op};
+use crate::profile;
 use crate::region::counter_shift;
 use crate::shape::{Shape, Strides};
 use crate::testing::{self, planted};
@@ -35,15 +36,24 @@ pub(crate) fn run(
     args: &[Number],
 ) -> Result<(), (u32, Fault)> {
     let mut machine = Machine { cpu, ws, program, frame, args };
-    let shows = crate::show::wants_steps();
+    let (shows, profiles) = (crate::show::wants_steps(), profile::on());
     for step in &program.steps {
-        let begin = shows.then(Instant::now);
+        let begin = (shows || profiles).then(Instant::now);
+        if profiles {
+            profile::begins();
+        }
         machine.step(step).map_err(|fault| match fault {
             Stop::Here(fault) => (step.source, fault),
             Stop::Inside(source, fault) => (source, fault),
         })?;
         if let Some(begin) = begin {
-            crate::show::ran(program, step, begin.elapsed());
+            let took = begin.elapsed();
+            if shows {
+                crate::show::ran(program, step, took);
+            }
+            if profiles {
+                profile::ends(program, step, begin, took);
+            }
         }
     }
     Ok(())

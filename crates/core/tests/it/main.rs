@@ -9,6 +9,7 @@ mod gradients;
 mod graphs;
 mod linalg;
 mod operations;
+mod profile;
 mod random_graphs;
 mod recurrent;
 mod regions;
