@@ -1,11 +1,12 @@
 //! Prints the speed of the matrix product, and its share of what the multiply-add units can do.
 //!
-//! `cargo run --release -p limpid-kernels --example gemm [THREADS [MxNxK …]]`, with `LIMPID_ISA` the instruction set.
+//! `cargo run --release -p limpid-kernels --example gemm [THREADS [MxNxK[:bf16] …]]`, with `LIMPID_ISA` the instruction set.
 
 use std::time::{Duration, Instant};
 
+use half::bf16;
 use limpid_kernels::dot::{Dims, Operand, dot};
-use limpid_kernels::{Buffer, Cpu, Slice, SliceMut};
+use limpid_kernels::{Buffer, Cpu, Element, Number, Slice, SliceMut};
 
 /// Multiply-adds on numbers that stay in registers: GFLOP/s of one thread, as far as the compiler's
 /// widest vectors go.
@@ -72,35 +73,39 @@ struct Shape {
     m: usize,
     n: usize,
     k: usize,
+    /// In bf16, not f32.
+    half: bool,
 }
 
 impl Shape {
-    /// From `MxNxK`, or `BxMxNxK` for a batch of B.
+    /// From `MxNxK`, or `BxMxNxK` for a batch of B; `:bf16` after it for that type.
     fn parse(text: &str) -> Option<Shape> {
+        let (text, half) = text.strip_suffix(":bf16").map_or((text, false), |text| (text, true));
         let sizes: Vec<usize> = text.split('x').map(|size| size.parse().ok()).collect::<Option<_>>()?;
         match sizes[..] {
-            [m, n, k] => Some(Shape { batch: 1, m, n, k }),
-            [batch, m, n, k] => Some(Shape { batch, m, n, k }),
+            [m, n, k] => Some(Shape { batch: 1, m, n, k, half }),
+            [batch, m, n, k] => Some(Shape { batch, m, n, k, half }),
             _ => None,
         }
     }
 
     /// The shortest and the median time of a product, for the strides of rows and columns of A and of B.
-    fn times(&self, cpu: &Cpu, over_a: (isize, isize), over_b: (isize, isize)) -> (f64, f64) {
-        let &Shape { batch, m, n, k } = self;
-        let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
-        let a = Buffer::from_slice(&(0..batch * m * k).map(value).collect::<Vec<f32>>());
-        let b = Buffer::from_slice(&(0..batch * k * n).map(|i| value(i + 7)).collect::<Vec<f32>>());
-        let mut c = Buffer::zeroed(batch * m * n * size_of::<f32>());
+    fn times<T: Element>(&self, cpu: &Cpu, over_a: (isize, isize), over_b: (isize, isize)) -> (f64, f64) {
+        let &Shape { batch, m, n, k, .. } = self;
+        let value = |i: usize| ((i * 2_654_435_761) % 1000) as f64 / 1000.0 - 0.5;
+        let value = |i: usize| T::from_number(Number::Float(value(i)));
+        let a = Buffer::from_slice(&(0..batch * m * k).map(value).collect::<Vec<T>>());
+        let b = Buffer::from_slice(&(0..batch * k * n).map(|i| value(i + 7)).collect::<Vec<T>>());
+        let mut c = Buffer::zeroed(batch * m * n * size_of::<T>());
         let (step_a, step_b) = ([(m * k) as isize], [(k * n) as isize]);
         let dims = Dims { batch: &[batch], m, n, k };
-        let x = Operand { data: Slice::of(a.get::<f32>()), offset: 0, batch: &step_a, rows: over_a.0, cols: over_a.1 };
-        let y = Operand { data: Slice::of(b.get::<f32>()), offset: 0, batch: &step_b, rows: over_b.0, cols: over_b.1 };
+        let x = Operand { data: Slice::of(a.get::<T>()), offset: 0, batch: &step_a, rows: over_a.0, cols: over_a.1 };
+        let y = Operand { data: Slice::of(b.get::<T>()), offset: 0, batch: &step_b, rows: over_b.0, cols: over_b.1 };
         let mut times = Vec::new();
         let begin = Instant::now();
         while times.len() < 5 || begin.elapsed() < Duration::from_millis(300) {
             let start = Instant::now();
-            dot(cpu, &dims, &x, &y, SliceMut::of(c.get_mut::<f32>()), None);
+            dot(cpu, &dims, &x, &y, SliceMut::of(c.get_mut::<T>()), None);
             times.push(start.elapsed().as_secs_f64());
         }
         times.sort_by(f64::total_cmp);
@@ -113,7 +118,7 @@ fn main() {
     let threads = args.next().map_or(2, |n| n.parse().expect("a number of threads"));
     let mut shapes: Vec<Shape> = args.map(|text| Shape::parse(&text).expect("MxNxK or BxMxNxK")).collect();
     if shapes.is_empty() {
-        shapes = [256, 1024, 2048].map(|n| Shape { batch: 1, m: n, n, k: n }).into();
+        shapes = [256, 1024, 2048].map(|n| Shape { batch: 1, m: n, n, k: n, half: false }).into();
     }
     let isa = std::env::var("LIMPID_ISA").ok().map(|name| name.parse().expect("an instruction set"));
     let cpu = Cpu::new(isa, threads);
@@ -123,13 +128,15 @@ fn main() {
         cpu.isa
     );
     for shape in &shapes {
-        let &Shape { batch, m, n, k } = shape;
+        let &Shape { batch, m, n, k, half } = shape;
         let (m_, n_, k_) = (m as isize, n as isize, k as isize);
         for (name, over_a, over_b) in
             [("A·B  ", (k_, 1), (n_, 1)), ("A·Bᵀ ", (k_, 1), (1, k_)), ("Aᵀ·B ", (1, m_), (n_, 1))]
         {
-            let (least, median) = shape.times(&cpu, over_a, over_b);
+            let times = if half { Shape::times::<bf16> } else { Shape::times::<f32> };
+            let (least, median) = times(shape, &cpu, over_a, over_b);
             let share = |time: f64| 2.0 * (batch * m * n * k) as f64 / time / 1e9 / limit * 100.0;
+            let name = if half { format!("bf16 {name}") } else { format!("f32  {name}") };
             println!(
                 "{batch:3} × {m:5} {n:5} {k:5} {name} {:10.1} {:10.1} µs   {:5.1} {:5.1} %",
                 least * 1e6,

@@ -7,12 +7,11 @@
 
 use crate::Cpu;
 use crate::buffer::Buffer;
-use crate::isa::dispatch;
 
 use super::micro::{Ahead, Column, Kernels};
-use super::pack::{Pack, Strip};
+use super::pack::{Range, Source};
 use super::vector::Real;
-use super::{FORK, Finish, Product};
+use super::{FORK, Finish, pass_on, resident};
 
 /// A stage takes at most this much of k. It orders the sums, so it is the same for every instruction set and
 /// number of threads. Long: C is read and written once a stage, which costs more than to stream panels.
@@ -48,36 +47,35 @@ impl<T> Shared<T> {
     }
 }
 
-/// A range of the product: `len` from `start`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Range {
-    pub start: usize,
-    pub len: usize,
+/// A product whose factors are packed: c = a·b, c contiguous [m, n].
+pub(super) struct Factors<'s, T: Real> {
+    pub kernels: &'static Kernels<T>,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    /// Its lanes are rows.
+    pub a: &'s dyn Source<T>,
+    /// Its lanes are columns.
+    pub b: &'s dyn Source<T>,
+    /// Valid for m·n elements that nobody else uses.
+    pub c: *mut T,
+    /// What finished elements are passed to.
+    pub finish: Option<&'s Finish<'s, T>>,
 }
 
-impl Range {
-    /// The pieces of `0..len`, each `step` long, the last one shorter.
-    fn pieces(len: usize, step: usize) -> impl Iterator<Item = Range> {
-        (0..len).step_by(step).map(move |start| Range { start, len: step.min(len - start) })
-    }
+// SAFETY: the factors are only read; tasks write disjoint parts of c.
+unsafe impl<T: Real> Sync for Factors<'_, T> {}
 
-    /// Part `i` of `parts`, whole panels of `width` each, as even as can be.
-    pub fn part(&self, i: usize, parts: usize, width: usize) -> Range {
-        let panels = self.len.div_ceil(width);
-        let edge = |i: usize| self.len.min(i * panels / parts * width);
-        Range { start: self.start + edge(i), len: edge(i + 1) - edge(i) }
-    }
-
-    /// Piece `i` of this range.
-    fn piece(&self, i: usize, step: usize) -> Range {
-        Range { start: self.start + i * step, len: step.min(self.len - i * step) }
+impl<T: Real> Factors<'_, T> {
+    /// Computes the product in the way that suits its size. No size is zero.
+    pub fn multiply(&self, cpu: &Cpu) {
+        if resident::suits(self) { resident::resident(cpu, self) } else { gemm(cpu, self) }
     }
 }
 
 /// One stage.
 struct Stage<'s, T: Real> {
-    p: &'s Product<T>,
-    kernels: &'static Kernels<T>,
+    p: &'s Factors<'s, T>,
     i: Range,
     j: Range,
     k: Range,
@@ -87,20 +85,19 @@ struct Stage<'s, T: Real> {
     b: Shared<T>,
 }
 
-/// Computes c = a·b through packed panels, and passes c to `finish`. No size is zero.
-pub(super) fn gemm<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
-    let kernels = T::kernels(cpu.isa);
+/// Computes c = a·b in stages.
+fn gemm<T: Real>(cpu: &Cpu, p: &Factors<T>) {
     let depth = p.k.min(STAGE_K);
     let mut a = Buffer::new(p.m.min(STAGE_M) * depth * size_of::<T>());
-    let mut b = Buffer::new(p.n.min(STAGE_N).next_multiple_of(kernels.cols()) * depth * size_of::<T>());
+    let mut b = Buffer::new(p.n.min(STAGE_N).next_multiple_of(p.kernels.cols()) * depth * size_of::<T>());
     let (a, b) = (Shared(a.get_mut::<T>().as_mut_ptr()), Shared(b.get_mut::<T>().as_mut_ptr()));
     for j in Range::pieces(p.n, STAGE_N) {
         for k in Range::pieces(p.k, STAGE_K) {
             for i in Range::pieces(p.m, STAGE_M) {
-                let stage = Stage { p, kernels, i, j, k, a, b };
+                let stage = Stage { p, i, j, k, a, b };
                 let parallel = i.len * j.len * k.len >= FORK;
                 stage.pack(cpu, parallel, i.start == 0);
-                stage.multiply(cpu, parallel, finish);
+                stage.multiply(cpu, parallel);
             }
         }
     }
@@ -125,52 +122,44 @@ impl<T: Real> Stage<'_, T> {
     fn pack(&self, cpu: &Cpu, parallel: bool, new: bool) {
         let (p, k) = (self.p, self.k.len);
         let group = |width: usize| (PACK / (width * k)).max(1) * width;
-        let (rows, cols) = (self.kernels.rows(), self.kernels.cols());
+        let (rows, cols) = (p.kernels.rows(), p.kernels.cols());
         let (group_a, group_b) = (group(rows), group(cols));
         let (tasks_a, tasks_b) = (self.i.len.div_ceil(group_a), if new { self.j.len.div_ceil(group_b) } else { 0 });
         each(cpu, parallel, tasks_a + tasks_b, &|task| {
-            let job = if task < tasks_a {
-                let i = self.i.piece(task, group_a);
-                // SAFETY: row and column are inside A.
-                let data = unsafe { p.a.at(i.start, self.k.start) };
-                let strip = Strip { data, lane: p.a.rows, step: p.a.cols, lanes: 0, k };
-                // SAFETY: panels before these have so many elements.
-                let to = unsafe { self.a.at(task * group_a * k) };
-                Pack { strip, lanes: i.len, width: rows, fill: false, to }
-            } else {
-                let task = task - tasks_a;
-                let j = self.j.piece(task, group_b);
-                // SAFETY: row and column are inside B.
-                let data = unsafe { p.b.at(self.k.start, j.start) };
-                let strip = Strip { data, lane: p.b.cols, step: p.b.rows, lanes: 0, k };
-                // SAFETY: as above.
-                let to = unsafe { self.b.at(task * group_b * k) };
-                Pack { strip, lanes: j.len, width: cols, fill: true, to }
-            };
-            dispatch(cpu.isa, job);
+            // SAFETY: the ranges are inside the factors, and each task has its own part of the panels.
+            unsafe {
+                if task < tasks_a {
+                    p.a.pack(cpu.isa, self.i.piece(task, group_a), self.k, rows, false, self.a.at(task * group_a * k));
+                } else {
+                    let task = task - tasks_a;
+                    p.b.pack(cpu.isa, self.j.piece(task, group_b), self.k, cols, true, self.b.at(task * group_b * k));
+                }
+            }
         });
     }
 
     /// Multiplies the packed panels, one task for each piece of C.
-    fn multiply(&self, cpu: &Cpu, parallel: bool, finish: Option<&Finish<T>>) {
-        let most = (self.kernels.block / (self.k.len * size_of::<T>())).clamp(self.kernels.rows(), TASK_M);
+    fn multiply(&self, cpu: &Cpu, parallel: bool) {
+        let kernels = self.p.kernels;
+        let most = (kernels.block / (self.k.len * size_of::<T>())).clamp(kernels.rows(), TASK_M);
         let (down, across) = cut(self.i.len, self.j.len, self.k.len, most);
         each(cpu, parallel, down * across, &|task| {
-            let i = self.i.part(task % down, down, self.kernels.rows());
-            let j = self.j.part(task / down, across, self.kernels.cols());
+            let i = self.i.part(task % down, down, kernels.rows());
+            let j = self.j.part(task / down, across, kernels.cols());
             self.piece(i, j);
             if self.k.start + self.k.len == self.p.k && i.len * j.len > 0 {
                 // SAFETY: this piece of c belongs to this task.
-                unsafe { self.p.finish(finish, i.start, i.len, j.start, j.len) };
+                unsafe { pass_on(self.p.c, self.p.n, self.p.finish, i, j) };
             }
         });
     }
 
     /// One piece of C.
     fn piece(&self, i: Range, j: Range) {
-        let (cols, k) = (self.kernels.cols(), self.k.len);
+        let (kernels, k) = (self.p.kernels, self.k.len);
+        let cols = kernels.cols();
         // While the tiles of a panel of B are made, the next one is fetched, in equal shares.
-        let share = (cols * k).div_ceil(i.len.div_ceil(self.kernels.rows()).max(1));
+        let share = (cols * k).div_ceil(i.len.div_ceil(kernels.rows()).max(1));
         for right in (j.start..j.start + j.len).step_by(cols) {
             let width = cols.min(j.start + j.len - right);
             // SAFETY: these panels were packed by `pack`; c is inside the piece of this task, and the kernels are those of
@@ -180,7 +169,7 @@ impl<T: Real> Stage<'_, T> {
                 let c = self.p.c.add(i.start * self.p.n + right);
                 let accumulate = self.k.start > 0;
                 let column = Column { rows: i.len, cols: width, k, a, b, c, c_row: self.p.n, accumulate };
-                column.run(self.kernels, |tile| Ahead::lines(b.wrapping_add(cols * k + tile * share)));
+                column.run(kernels, |tile| Ahead::lines(b.wrapping_add(cols * k + tile * share)));
             }
         }
     }

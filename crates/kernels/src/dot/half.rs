@@ -1,4 +1,4 @@
-//! f16 and bf16: widened to f32, multiplied there, rounded once.
+//! f16 and bf16: widened to f32, multiplied there, rounded once; bf16 as it is where the processor multiplies it.
 
 use ::half::slice::HalfFloatSliceExt;
 use ::half::{bf16, f16};
@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::dtype::Element;
 use crate::slice::Slice;
 
-use super::{Dims, Operand, real};
+use super::{Dims, Finish, Operand, pairs, real};
 
 /// Elements that one task converts.
 const CHUNK: usize = 1 << 15;
@@ -21,6 +21,11 @@ pub(super) trait Half: Element {
     fn wide(self) -> f32;
     /// Writes `from` rounded to nearest, ties to even, to `to`.
     fn round(from: &[f32], to: &mut [Self]);
+    /// Computes the product in f32 from factors that are not widened, and passes it to `finish`, where that is faster;
+    /// returns whether it did.
+    fn narrow(_: &Cpu, _: &Dims, _: &Operand, _: &Operand, _: &mut [f32], _: &Finish<f32>) -> bool {
+        false
+    }
 }
 
 impl Half for f16 {
@@ -48,6 +53,10 @@ impl Half for bf16 {
 
     fn round(from: &[f32], to: &mut [bf16]) {
         to.convert_from_f32_slice(from);
+    }
+
+    fn narrow(cpu: &Cpu, dims: &Dims, a: &Operand, b: &Operand, sums: &mut [f32], finish: &Finish<f32>) -> bool {
+        pairs::dot(cpu, dims, a, b, sums, finish)
     }
 }
 
@@ -129,8 +138,6 @@ fn fill<H: Half>(
 
 /// The product of halves.
 pub(super) fn dot<H: Half>(cpu: &Cpu, dims: &Dims, a: &Operand, b: &Operand, out: &mut [H]) {
-    let a = Wide::new::<H>(cpu, dims.batch, a, dims.m, dims.k);
-    let b = Wide::new::<H>(cpu, dims.batch, b, dims.k, dims.n);
     let mut sums = Buffer::new(out.len() * size_of::<f32>());
     let base = out.as_mut_ptr().expose_provenance();
     let round = |index: usize, sums: &mut [f32]| {
@@ -139,5 +146,10 @@ pub(super) fn dot<H: Half>(cpu: &Cpu, dims: &Dims, a: &Operand, b: &Operand, out
         let to = unsafe { std::slice::from_raw_parts_mut(target, sums.len()) };
         H::round(sums, to);
     };
+    if H::narrow(cpu, dims, a, b, sums.get_mut(), &round) {
+        return;
+    }
+    let a = Wide::new::<H>(cpu, dims.batch, a, dims.m, dims.k);
+    let b = Wide::new::<H>(cpu, dims.batch, b, dims.k, dims.n);
     real::<f32>(cpu, dims, &a.operand(), &b.operand(), sums.get_mut(), Some(&round));
 }

@@ -39,14 +39,14 @@ pub(super) struct Tile<T> {
 pub(super) struct Ahead<T> {
     /// The first address, which may be any.
     pub from: *const T,
-    /// Distance in elements from one line asked for to the next.
+    /// Bytes from one line asked for to the next.
     pub step: isize,
 }
 
 impl<T> Ahead<T> {
     /// The lines from `from` on.
     pub fn lines(from: *const T) -> Ahead<T> {
-        Ahead { from, step: (LINE / size_of::<T>()) as isize }
+        Ahead { from, step: LINE as isize }
     }
 }
 
@@ -256,7 +256,7 @@ pub(super) unsafe fn packed<V: Vector, const R: usize, const C: usize>(t: &Tile<
             left -= chain;
             while chain > 0 {
                 prefetch(ahead);
-                ahead = ahead.wrapping_offset(t.ahead.step);
+                ahead = ahead.wrapping_byte_offset(t.ahead.step);
                 let steps = chain.min(STEPS);
                 for _ in 0..steps {
                     outer::<V, R, C>(a, b, &mut acc);

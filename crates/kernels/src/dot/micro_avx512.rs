@@ -200,7 +200,7 @@ impl<V: Vector> Table<V> {
     const AXPY: AxpyFn<V::Scalar> = axpy::<V>;
 }
 
-const fn kernels<V: Vector>() -> Kernels<V::Scalar>
+pub(super) const fn kernels<V: Vector>() -> Kernels<V::Scalar>
 where
     V::Scalar: Real,
 {

@@ -17,8 +17,11 @@ mod micro;
 mod micro_avx2;
 #[cfg(target_arch = "x86_64")]
 mod micro_avx512;
+#[cfg(target_arch = "x86_64")]
+mod micro_bf16;
 mod micro_portable;
 mod pack;
+mod pairs;
 mod panels;
 mod resident;
 mod small;
@@ -32,6 +35,7 @@ use crate::Cpu;
 use crate::dtype::{DType, Element};
 use crate::slice::{Slice, SliceMut};
 
+use pack::Range;
 pub(crate) use panels::{Factor, Panels};
 use vector::Real;
 
@@ -101,41 +105,44 @@ impl<T> Matrix<T> {
     }
 }
 
-/// One product of the batch: c = a·b, c contiguous [m, n]. Its pointers are valid for these sizes, c is not
-/// aliased, and no thread but those of the running kernel uses it.
+// SAFETY: a matrix is only read.
+unsafe impl<T: Sync> Send for Matrix<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Matrix<T> {}
+
+/// One product of the batch: c = a·b, factors of E, c contiguous [m, n]. Its pointers are valid for these sizes, c is
+/// not aliased, and no thread but those of the running kernel uses it.
 #[derive(Clone, Copy, Debug)]
-struct Product<T> {
+struct Product<T, E = T> {
     m: usize,
     n: usize,
     k: usize,
-    a: Matrix<T>,
-    b: Matrix<T>,
+    a: Matrix<E>,
+    b: Matrix<E>,
     c: *mut T,
 }
 
 // SAFETY: the factors are only read; tasks write disjoint parts of c.
-unsafe impl<T: Send> Send for Product<T> {}
+unsafe impl<T: Send, E: Sync> Send for Product<T, E> {}
 // SAFETY: as above.
-unsafe impl<T: Sync> Sync for Product<T> {}
+unsafe impl<T: Sync, E: Sync> Sync for Product<T, E> {}
 
-impl<T: Element> Product<T> {
-    /// Passes the elements of rows `i..i + rows`, columns `j..j + cols` to `finish`.
-    ///
-    /// # Safety
-    /// They are inside c, and no other thread uses them.
-    #[inline]
-    unsafe fn finish(&self, finish: Option<&Finish<T>>, i: usize, rows: usize, j: usize, cols: usize) {
-        let Some(finish) = finish else { return };
-        let segment = |start: usize, len: usize| {
-            // SAFETY: by the caller.
-            let elements = unsafe { std::slice::from_raw_parts_mut(self.c.add(start), len) };
-            finish(start, elements);
-        };
-        if cols == self.n {
-            segment(i * self.n, rows * self.n);
-        } else {
-            (i..i + rows).for_each(|i| segment(i * self.n + j, cols));
-        }
+/// Passes the elements of rows `i` and columns `j` of `c`, whose rows have `n` elements, to `finish`.
+///
+/// # Safety
+/// They are inside c, and no other thread uses them.
+#[inline]
+unsafe fn pass_on<T>(c: *mut T, n: usize, finish: Option<&Finish<T>>, i: Range, j: Range) {
+    let Some(finish) = finish else { return };
+    let segment = |start: usize, len: usize| {
+        // SAFETY: by the caller.
+        let elements = unsafe { std::slice::from_raw_parts_mut(c.add(start), len) };
+        finish(start, elements);
+    };
+    if j.len == n {
+        segment(i.start * n, i.len * n);
+    } else {
+        (i.start..i.start + i.len).for_each(|i| segment(i * n + j.start, j.len));
     }
 }
 
@@ -234,31 +241,27 @@ fn fold<'a>(dims: &Dims<'a>, a: &Operand<'a>, b: &Operand<'a>) -> (Dims<'a>, Ope
 fn real<T: Real>(cpu: &Cpu, dims: &Dims, a: &Operand, b: &Operand, out: &mut [T], finish: Option<&Finish<T>>) {
     let (dims, a, b) = fold(dims, a, b);
     let batch = Batch { x: a.data.get::<T>().as_ptr(), y: b.data.get::<T>().as_ptr(), c: out.as_mut_ptr(), dims, a, b };
-    if dims.batch.is_empty() {
-        product(cpu, &batch.item(0), finish);
-    } else {
-        batch.run(cpu, finish);
-    }
+    batch.run(cpu, finish, &|p, finish| product(cpu, p, finish));
 }
 
 /// The products of a batch.
-struct Batch<'d, T> {
+struct Batch<'d, T, E = T> {
     dims: Dims<'d>,
     a: Operand<'d>,
     b: Operand<'d>,
     /// The data of a, of b, and of the output.
-    x: *const T,
-    y: *const T,
+    x: *const E,
+    y: *const E,
     c: *mut T,
 }
 
 // SAFETY: the factors are only read; the products write disjoint parts of the output.
-unsafe impl<T: Sync> Sync for Batch<'_, T> {}
+unsafe impl<T: Sync, E: Sync> Sync for Batch<'_, T, E> {}
 
-impl<T: Real> Batch<'_, T> {
+impl<T: Real, E: Element> Batch<'_, T, E> {
     /// Product `index` of the batch.
     #[inline]
-    fn item(&self, index: usize) -> Product<T> {
+    fn item(&self, index: usize) -> Product<T, E> {
         let Dims { batch, m, n, k } = self.dims;
         let (at_a, at_b) = offsets(batch, &self.a, &self.b, index);
         Product {
@@ -273,12 +276,21 @@ impl<T: Real> Batch<'_, T> {
     }
 
     /// Computes all products: large ones one after the other, each cut inside; others side by side.
-    fn run(&self, cpu: &Cpu, finish: Option<&Finish<T>>) {
+    #[inline]
+    fn run(
+        &self,
+        cpu: &Cpu,
+        finish: Option<&Finish<T>>,
+        product: &(impl Fn(&Product<T, E>, Option<&Finish<T>>) + Sync),
+    ) {
         let Dims { batch, m, n, k } = self.dims;
+        if batch.is_empty() {
+            return product(&self.item(0), finish);
+        }
         let (count, work) = (batch.iter().product::<usize>(), m * n * k);
         let one = |index: usize| match finish {
-            None => product(cpu, &self.item(index), None),
-            Some(f) => product(cpu, &self.item(index), Some(&|i: usize, s: &mut [T]| f(index * m * n + i, s))),
+            None => product(&self.item(index), None),
+            Some(f) => product(&self.item(index), Some(&|i: usize, s: &mut [T]| f(index * m * n + i, s))),
         };
         if work > LARGE {
             return (0..count).for_each(one);
@@ -302,9 +314,8 @@ fn product<T: Real>(cpu: &Cpu, p: &Product<T>, finish: Option<&Finish<T>>) {
         );
     } else if small::suits(cpu, p) {
         small::small(cpu, p, finish);
-    } else if resident::suits(T::kernels(cpu.isa), p) {
-        resident::resident(cpu, p, finish);
     } else {
-        gemm::gemm(cpu, p, finish);
+        let (kernels, b) = (T::kernels(cpu.isa), p.b.transposed());
+        gemm::Factors { kernels, m: p.m, n: p.n, k: p.k, a: &p.a, b: &b, c: p.c, finish }.multiply(cpu);
     }
 }

@@ -1,9 +1,71 @@
 //! Packing: a strip of a matrix copied into the order in which a micro-kernel reads it.
 
-use crate::isa::{Arch, Job};
+use crate::isa::{Arch, Isa, Job, dispatch};
 
-use super::micro::prefetch;
+use super::Matrix;
+use super::micro::{Ahead, LINE, prefetch};
 use super::vector::Real;
+
+/// Where the elements of panels come from: rows of A or columns of B ("lanes"), each for all steps of k.
+pub(super) trait Source<T>: Sync {
+    /// Writes `lanes` lanes from the first one on, `k` steps from the first one on, as panels of `width` lanes, one after
+    /// the other; the last one is narrower, or with `fill` filled up with zeros.
+    ///
+    /// # Safety
+    /// The source has these lanes and steps, and `to` has room for the panels.
+    unsafe fn pack(&self, isa: Isa, lanes: Range, k: Range, width: usize, fill: bool, to: *mut T);
+
+    /// Where line `line` of the memory of lanes from `lane` on, all `k` steps of them, lies: to be fetched before they are
+    /// packed.
+    fn ahead(&self, lane: usize, k: usize, line: usize) -> Ahead<T>;
+}
+
+/// A range of lanes or steps: `len` from `start`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub start: usize,
+    pub len: usize,
+}
+
+impl Range {
+    /// The pieces of `0..len`, each `step` long, the last one shorter.
+    pub fn pieces(len: usize, step: usize) -> impl Iterator<Item = Range> {
+        (0..len).step_by(step).map(move |start| Range { start, len: step.min(len - start) })
+    }
+
+    /// Part `i` of `parts`, whole panels of `width` each, as even as can be.
+    pub fn part(&self, i: usize, parts: usize, width: usize) -> Range {
+        let panels = self.len.div_ceil(width);
+        let edge = |i: usize| self.len.min(i * panels / parts * width);
+        Range { start: self.start + edge(i), len: edge(i + 1) - edge(i) }
+    }
+
+    /// Piece `i` of this range.
+    pub fn piece(&self, i: usize, step: usize) -> Range {
+        Range { start: self.start + i * step, len: step.min(self.len - i * step) }
+    }
+}
+
+/// Rows are lanes, columns are steps.
+impl<T: Real> Source<T> for Matrix<T> {
+    unsafe fn pack(&self, isa: Isa, lanes: Range, k: Range, width: usize, fill: bool, to: *mut T) {
+        let data = self.data.wrapping_offset(lanes.start as isize * self.rows + k.start as isize * self.cols);
+        let strip = Strip { data, lane: self.rows, step: self.cols, lanes: 0, k: k.len };
+        dispatch(isa, Pack { strip, lanes: lanes.len, width, fill, to });
+    }
+
+    fn ahead(&self, lane: usize, k: usize, line: usize) -> Ahead<T> {
+        let (size, next) = (LINE / size_of::<T>(), self.data.wrapping_offset(lane as isize * self.rows));
+        if self.rows == 1 {
+            // One line of every step, then the next line of every step.
+            let from = next.wrapping_offset((line % k) as isize * self.cols + (line / k * size) as isize);
+            return Ahead { from, step: self.cols * size_of::<T>() as isize };
+        }
+        let each = (k / size).max(1);
+        let at = (line / each) as isize * self.rows + (line % each * size) as isize * self.cols;
+        Ahead::lines(next.wrapping_offset(at))
+    }
+}
 
 /// A strip: `lanes` rows of A or columns of B, for `k` steps.
 #[derive(Clone, Copy, Debug)]
@@ -30,17 +92,17 @@ impl<T> Strip<T> {
 }
 
 /// Packs some panels of one factor, one after the other.
-pub(super) struct Pack<T> {
+struct Pack<T> {
     /// Where the lanes begin; how many there are is said by `lanes`.
-    pub strip: Strip<T>,
+    strip: Strip<T>,
     /// Lanes of all panels, inside the factor.
-    pub lanes: usize,
+    lanes: usize,
     /// Lanes of a panel.
-    pub width: usize,
+    width: usize,
     /// Whether the last panel is filled up with zeros.
-    pub fill: bool,
+    fill: bool,
     /// Where the panels go: memory of the task alone, with room for them.
-    pub to: *mut T,
+    to: *mut T,
 }
 
 impl<T: Real> Job for Pack<T> {

@@ -8,11 +8,11 @@ use std::mem::MaybeUninit;
 use crate::Cpu;
 use crate::buffer::Buffer;
 
-use super::gemm::{Range, STAGE_K, each};
+use super::gemm::{STAGE_K, each};
 use super::micro::{Ahead, DOTS, Dots, Kernels, Tile};
-use super::pack::{Strip, pack};
+use super::pack::{Range, Strip, pack};
 use super::vector::Real;
-use super::{FORK, Finish, Matrix, Product, TASK};
+use super::{FORK, Finish, Matrix, Product, TASK, pass_on};
 
 /// Multiply-adds up to which B with columns side by side is better not packed.
 const DIRECT: usize = 1 << 21;
@@ -40,6 +40,11 @@ pub(super) fn suits<T: Real>(cpu: &Cpu, p: &Product<T>) -> bool {
     } else {
         p.n <= FEW_COLS || work <= if p.b.cols == 1 { DIRECT } else { COPY }
     }
+}
+
+/// Whether a product of this size is worth packing, however its operands lie.
+pub(super) fn pays(m: usize, n: usize, k: usize) -> bool {
+    m > FEW_ROWS && n > FEW_COLS && m * n * k > COPY
 }
 
 /// Computes c = a·b straight from the operands, and passes c to `finish`.
@@ -80,7 +85,7 @@ fn pieces<T: Real>(
     if work < FORK {
         piece(rows, cols);
         // SAFETY: c is valid for m·n elements and ours.
-        return unsafe { p.finish(finish, 0, p.m, 0, p.n) };
+        return unsafe { pass_on(p.c, p.n, finish, rows, cols) };
     }
     let tasks = (work / TASK).min(TASKS);
     let (down, across) = if p.m <= FEW_ROWS {
@@ -93,7 +98,7 @@ fn pieces<T: Real>(
         let j = cols.part(task / down, across, kernels.cols());
         piece(i, j);
         // SAFETY: this piece of c belongs to this task.
-        unsafe { p.finish(finish, i.start, i.len, j.start, j.len) };
+        unsafe { pass_on(p.c, p.n, finish, i, j) };
     });
 }
 
