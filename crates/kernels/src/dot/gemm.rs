@@ -1,51 +1,30 @@
 //! The product of matrices that are worth packing.
 //!
-//! The work goes in stages that bound the memory of the packed panels. A stage packs its part of A and of B,
-//! each element once, then cuts its part of C into tasks, each of which multiplies the panels of its piece:
-//! its part of A stays in the second-level cache, and a panel of B passes by. Two joins a stage, and no task
-//! waits for another.
+//! A task makes a piece of C: some rows of A, whose panels stay in the second-level cache, times a panel or a few of B.
+//! Every thread packs for itself what it multiplies, and keeps it for the tasks that follow: those of one thread have the
+//! same rows, then the same strip of B. What one core has written and another one reads, and writes again the next time,
+//! travels between their caches, and that takes longer than to pack it once more. Nothing is joined but the end of a stage.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Cpu;
 use crate::buffer::Buffer;
 
-use super::micro::{Ahead, Column, Kernels};
+use super::micro::{Ahead, Column, Kernels, STEPS};
 use super::pack::{Range, Source};
 use super::vector::Real;
-use super::{FORK, Finish, pass_on, resident};
+use super::{FORK, Finish, pass_on};
 
 /// A stage takes at most this much of k. It orders the sums, so it is the same for every instruction set and
 /// number of threads. Long: C is read and written once a stage, which costs more than to stream panels.
 pub(super) const STAGE_K: usize = 1024;
-/// A stage takes at most this much of m and n.
-const STAGE_M: usize = 4096;
-const STAGE_N: usize = 4096;
-/// A task takes at most this much of m, or less if [`Kernels::block`] holds less, and of n: its piece of C, too, stays
-/// in cache until the epilogue has run.
-const TASK_M: usize = 256;
-const TASK_N: usize = 512;
-/// Tasks are made smaller until a stage has this many …
-const TASKS: usize = 64;
+/// Columns of B that a thread keeps in panels, about.
+const STRIP: usize = 1024;
+/// Rows are cut into more blocks than the cache asks for until a stage has this many tasks …
+const TASKS: usize = 16;
 /// … or each has no more than this many multiply-adds.
-const TASK_WORK: usize = 1 << 19;
-/// Elements that one task of packing copies, about.
-const PACK: usize = 1 << 13;
-
-/// Memory that tasks write disjoint parts of.
-#[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
-// SAFETY: every use says why its part is its own.
-unsafe impl<T: Send> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// The address of element `i`, which must be inside.
-    #[inline(always)]
-    unsafe fn at(&self, i: usize) -> *mut T {
-        // SAFETY: by the caller.
-        unsafe { self.0.add(i) }
-    }
-}
+const TASK_WORK: usize = 1 << 20;
 
 /// A product whose factors are packed: c = a·b, c contiguous [m, n].
 pub(super) struct Factors<'s, T: Real> {
@@ -66,41 +45,32 @@ pub(super) struct Factors<'s, T: Real> {
 // SAFETY: the factors are only read; tasks write disjoint parts of c.
 unsafe impl<T: Real> Sync for Factors<'_, T> {}
 
-impl<T: Real> Factors<'_, T> {
-    /// Computes the product in the way that suits its size. No size is zero.
-    pub fn multiply(&self, cpu: &Cpu) {
-        if resident::suits(self) { resident::resident(cpu, self) } else { gemm(cpu, self) }
-    }
+/// What one thread has packed.
+#[derive(Default)]
+struct Own {
+    a: Option<Buffer>,
+    /// The stage and the block of rows that `a` is of.
+    rows: (u64, usize),
+    b: Option<Buffer>,
+    /// The stage and the strip that `b` is of.
+    strip: (u64, usize),
+    /// Which panels of the strip are there.
+    packed: Vec<bool>,
 }
 
-/// One stage.
-struct Stage<'s, T: Real> {
-    p: &'s Factors<'s, T>,
-    i: Range,
-    j: Range,
-    k: Range,
-    /// The panels of A one after the other, the last one as high as rows are left.
-    a: Shared<T>,
-    /// The panels of B one after the other, the last one filled up with zeros.
-    b: Shared<T>,
+thread_local! {
+    static OWN: Cell<Own> = Cell::default();
 }
 
-/// Computes c = a·b in stages.
-fn gemm<T: Real>(cpu: &Cpu, p: &Factors<T>) {
-    let depth = p.k.min(STAGE_K);
-    let mut a = Buffer::new(p.m.min(STAGE_M) * depth * size_of::<T>());
-    let mut b = Buffer::new(p.n.min(STAGE_N).next_multiple_of(p.kernels.cols()) * depth * size_of::<T>());
-    let (a, b) = (Shared(a.get_mut::<T>().as_mut_ptr()), Shared(b.get_mut::<T>().as_mut_ptr()));
-    for j in Range::pieces(p.n, STAGE_N) {
-        for k in Range::pieces(p.k, STAGE_K) {
-            for i in Range::pieces(p.m, STAGE_M) {
-                let stage = Stage { p, i, j, k, a, b };
-                let parallel = i.len * j.len * k.len >= FORK;
-                stage.pack(cpu, parallel, i.start == 0);
-                stage.multiply(cpu, parallel);
-            }
-        }
+/// Room for `len` elements.
+fn room<T>(buffer: &mut Option<Buffer>, len: usize) -> *mut T {
+    let bytes = len * size_of::<T>();
+    if buffer.as_ref().is_none_or(|buffer| buffer.len() < bytes) {
+        // The old one first, so that the pool may give it again.
+        *buffer = None;
+        *buffer = Some(Buffer::new(bytes));
     }
+    buffer.as_ref().expect("made above").address().cast()
 }
 
 /// Runs tasks on the pool, or here.
@@ -108,69 +78,102 @@ pub(super) fn each(cpu: &Cpu, parallel: bool, tasks: usize, task: &(dyn Fn(usize
     if parallel { cpu.pool.run(tasks, task) } else { (0..tasks).for_each(task) }
 }
 
-/// How many pieces C is cut into, down and across: at most `most` rows each, and enough for many threads.
-fn cut(m: usize, n: usize, k: usize, most: usize) -> (usize, usize) {
-    let (mut down, mut across) = (m.div_ceil(most), n.div_ceil(TASK_N));
-    while down * across < TASKS && (m / down) * (n / across) * k > TASK_WORK {
-        if n / across > m / down { across += 1 } else { down += 1 }
-    }
-    (down, across)
+/// How a stage is cut into tasks: strip by strip, in each of them block by block of rows, and there `group` panels at a
+/// time.
+struct Cut {
+    blocks: usize,
+    group: usize,
+    /// Groups of a whole strip.
+    groups: usize,
+    /// Groups of all strips.
+    all: usize,
 }
 
-impl<T: Real> Stage<'_, T> {
-    /// Packs A, and B where it is `new`.
-    fn pack(&self, cpu: &Cpu, parallel: bool, new: bool) {
-        let (p, k) = (self.p, self.k.len);
-        let group = |width: usize| (PACK / (width * k)).max(1) * width;
-        let (rows, cols) = (p.kernels.rows(), p.kernels.cols());
-        let (group_a, group_b) = (group(rows), group(cols));
-        let (tasks_a, tasks_b) = (self.i.len.div_ceil(group_a), if new { self.j.len.div_ceil(group_b) } else { 0 });
-        each(cpu, parallel, tasks_a + tasks_b, &|task| {
-            // SAFETY: the ranges are inside the factors, and each task has its own part of the panels.
+impl Cut {
+    fn new<T: Real>(p: &Factors<T>, k: usize) -> Cut {
+        let cols = p.kernels.cols();
+        let most = (p.kernels.block / (k * size_of::<T>())).max(p.kernels.rows());
+        let panels = p.n.div_ceil(cols);
+        let mut blocks = p.m.div_ceil(most);
+        while blocks * panels < TASKS && p.m / blocks * cols * k > TASK_WORK {
+            blocks += 1;
+        }
+        let group = (TASK_WORK / (p.m / blocks * cols * k)).clamp(1, (STRIP / cols).max(1));
+        Cut { blocks, group, groups: (STRIP / (group * cols)).max(1), all: panels.div_ceil(group) }
+    }
+
+    /// The strip, the block of rows, and the group in the strip of a task.
+    fn task(&self, task: usize) -> (usize, usize, usize) {
+        let strip = task / (self.blocks * self.groups);
+        let groups = self.groups.min(self.all - strip * self.groups);
+        let rest = task - strip * self.blocks * self.groups;
+        (strip, rest / groups, rest % groups)
+    }
+}
+
+impl<T: Real> Factors<'_, T> {
+    /// Computes the product. No size is zero.
+    pub fn multiply(&self, cpu: &Cpu) {
+        static STAGES: AtomicU64 = AtomicU64::new(1);
+        for k in Range::pieces(self.k, STAGE_K) {
+            let (cut, stage) = (Cut::new(self, k.len), STAGES.fetch_add(1, Ordering::Relaxed));
+            let parallel = self.m * self.n * k.len >= FORK;
+            each(cpu, parallel, cut.all * cut.blocks, &|task| {
+                let mut own = OWN.take();
+                let (i, j) = self.piece(cpu, &mut own, &cut, stage, k, task);
+                OWN.set(own);
+                if k.start + k.len == self.k {
+                    // SAFETY: this piece of c belongs to this task.
+                    unsafe { pass_on(self.c, self.n, self.finish, i, j) };
+                }
+            });
+        }
+    }
+
+    /// One piece of C. Returns its rows and columns.
+    fn piece(&self, cpu: &Cpu, own: &mut Own, cut: &Cut, stage: u64, k: Range, task: usize) -> (Range, Range) {
+        let (strip, block, group) = cut.task(task);
+        let (rows, cols) = (self.kernels.rows(), self.kernels.cols());
+        let i = Range { start: 0, len: self.m }.part(block, cut.blocks, rows);
+        let strip_cols = Range { start: 0, len: self.n }.piece(strip, cut.groups * cut.group * cols);
+        let j = strip_cols.piece(group, cut.group * cols);
+        let a = room::<T>(&mut own.a, i.len * k.len);
+        if own.rows != (stage, block) {
+            own.rows = (stage, block);
+            // SAFETY: these rows and steps are inside A, and there is room for them.
+            unsafe { self.a.pack(cpu.isa, i, k, rows, false, a) };
+        }
+        // With one block of rows a panel is used once, so that all have one place.
+        let kept = if cut.blocks > 1 { strip_cols.len.div_ceil(cols) } else { 1 };
+        let b = room::<T>(&mut own.b, kept * cols * k.len);
+        if own.strip != (stage, strip) {
+            own.strip = (stage, strip);
+            own.packed.clear();
+            own.packed.resize(kept, false);
+        }
+        for piece in Range::pieces(j.len, cols) {
+            let lanes = Range { start: j.start + piece.start, len: piece.len };
+            let panel = (lanes.start - strip_cols.start) / cols;
+            let at = |panel: usize| b.wrapping_add(panel % kept * cols * k.len);
+            // SAFETY: the ranges are inside the factors and c, the memories have room for their panels and are this
+            // thread's, and the kernels are those of this machine.
             unsafe {
-                if task < tasks_a {
-                    p.a.pack(cpu.isa, self.i.piece(task, group_a), self.k, rows, false, self.a.at(task * group_a * k));
-                } else {
-                    let task = task - tasks_a;
-                    p.b.pack(cpu.isa, self.j.piece(task, group_b), self.k, cols, true, self.b.at(task * group_b * k));
+                if kept == 1 || !own.packed[panel] {
+                    own.packed[panel % kept] = true;
+                    self.b.pack(cpu.isa, lanes, k, cols, true, at(panel));
+                }
+                let c = self.c.add(i.start * self.n + lanes.start);
+                let accumulate = k.start > 0;
+                let column =
+                    Column { rows: i.len, cols: lanes.len, k: k.len, a, b: at(panel), c, c_row: self.n, accumulate };
+                // Meanwhile the next panel is fetched, or what it will be made of.
+                let lines = k.len.div_ceil(STEPS);
+                match own.packed.get(panel + 1) {
+                    Some(true) => column.run(self.kernels, |tile| Ahead::line(at(panel + 1), tile * lines)),
+                    _ => column.run(self.kernels, |tile| self.b.ahead(lanes.start + cols, k, tile * lines)),
                 }
             }
-        });
-    }
-
-    /// Multiplies the packed panels, one task for each piece of C.
-    fn multiply(&self, cpu: &Cpu, parallel: bool) {
-        let kernels = self.p.kernels;
-        let most = (kernels.block / (self.k.len * size_of::<T>())).clamp(kernels.rows(), TASK_M);
-        let (down, across) = cut(self.i.len, self.j.len, self.k.len, most);
-        each(cpu, parallel, down * across, &|task| {
-            let i = self.i.part(task % down, down, kernels.rows());
-            let j = self.j.part(task / down, across, kernels.cols());
-            self.piece(i, j);
-            if self.k.start + self.k.len == self.p.k && i.len * j.len > 0 {
-                // SAFETY: this piece of c belongs to this task.
-                unsafe { pass_on(self.p.c, self.p.n, self.p.finish, i, j) };
-            }
-        });
-    }
-
-    /// One piece of C.
-    fn piece(&self, i: Range, j: Range) {
-        let (kernels, k) = (self.p.kernels, self.k.len);
-        let cols = kernels.cols();
-        // While the tiles of a panel of B are made, the next one is fetched, in equal shares.
-        let share = (cols * k).div_ceil(i.len.div_ceil(kernels.rows()).max(1));
-        for right in (j.start..j.start + j.len).step_by(cols) {
-            let width = cols.min(j.start + j.len - right);
-            // SAFETY: these panels were packed by `pack`; c is inside the piece of this task, and the kernels are those of
-            // this machine.
-            unsafe {
-                let (a, b) = (self.a.at((i.start - self.i.start) * k), self.b.at((right - self.j.start) * k));
-                let c = self.p.c.add(i.start * self.p.n + right);
-                let accumulate = self.k.start > 0;
-                let column = Column { rows: i.len, cols: width, k, a, b, c, c_row: self.p.n, accumulate };
-                column.run(kernels, |tile| Ahead::lines(b.wrapping_add(cols * k + tile * share)));
-            }
         }
+        (i, j)
     }
 }

@@ -109,7 +109,7 @@ impl<T: Real> MatVec<T> {
                 let cols = kernels.cols().min(rows - i);
                 let (b, c) = (self.a.at(start + i, whole), y.add(i));
                 let tile =
-                    Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true, ahead: Ahead::lines(b) };
+                    Tile { k, a, a_row: 0, a_k, b, b_k, c, c_row: 0, cols, accumulate: true, ahead: Ahead::line(b, 0) };
                 kernels.direct[0][(cols - 1) / kernels.lanes](&tile);
             }
         }

@@ -44,9 +44,9 @@ pub(super) struct Ahead<T> {
 }
 
 impl<T> Ahead<T> {
-    /// The lines from `from` on.
-    pub fn lines(from: *const T) -> Ahead<T> {
-        Ahead { from, step: LINE as isize }
+    /// The lines from number `line` on, counted from `first`.
+    pub fn line(first: *const T, line: usize) -> Ahead<T> {
+        Ahead { from: first.wrapping_byte_add(line * LINE), step: LINE as isize }
     }
 }
 

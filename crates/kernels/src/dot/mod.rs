@@ -3,7 +3,6 @@
 //! Which way a product is computed depends on its shape and strides alone, never on the number of threads:
 //! - one row or one column: `gemv`, which reads the matrix once;
 //! - little work, few rows or few columns: `small`, straight from the operands;
-//! - few elements of the left factor: `resident`, which keeps it in the cache of each core;
 //! - else `gemm`: panels packed into the order in which the micro-kernels read them.
 //!
 //! f16 and bf16 are widened to f32, summed in f32 and rounded once; integers wrap.
@@ -23,7 +22,6 @@ mod micro_portable;
 mod pack;
 mod pairs;
 mod panels;
-mod resident;
 mod small;
 #[cfg(test)]
 mod tests;

@@ -15,9 +15,8 @@ pub(super) trait Source<T>: Sync {
     /// The source has these lanes and steps, and `to` has room for the panels.
     unsafe fn pack(&self, isa: Isa, lanes: Range, k: Range, width: usize, fill: bool, to: *mut T);
 
-    /// Where line `line` of the memory of lanes from `lane` on, all `k` steps of them, lies: to be fetched before they are
-    /// packed.
-    fn ahead(&self, lane: usize, k: usize, line: usize) -> Ahead<T>;
+    /// Where line `line` of the memory of lanes from `lane` on, `k` steps of them, lies: to be fetched before they are packed.
+    fn ahead(&self, lane: usize, k: Range, line: usize) -> Ahead<T>;
 }
 
 /// A range of lanes or steps: `len` from `start`.
@@ -54,16 +53,16 @@ impl<T: Real> Source<T> for Matrix<T> {
         dispatch(isa, Pack { strip, lanes: lanes.len, width, fill, to });
     }
 
-    fn ahead(&self, lane: usize, k: usize, line: usize) -> Ahead<T> {
-        let (size, next) = (LINE / size_of::<T>(), self.data.wrapping_offset(lane as isize * self.rows));
+    fn ahead(&self, lane: usize, k: Range, line: usize) -> Ahead<T> {
+        let size = LINE / size_of::<T>();
+        let at = |lane: usize, k: usize| self.data.wrapping_offset(lane as isize * self.rows + k as isize * self.cols);
         if self.rows == 1 {
             // One line of every step, then the next line of every step.
-            let from = next.wrapping_offset((line % k) as isize * self.cols + (line / k * size) as isize);
+            let from = at(lane + line / k.len * size, k.start + line % k.len);
             return Ahead { from, step: self.cols * size_of::<T>() as isize };
         }
-        let each = (k / size).max(1);
-        let at = (line / each) as isize * self.rows + (line % each * size) as isize * self.cols;
-        Ahead::lines(next.wrapping_offset(at))
+        let each = (k.len / size).max(1);
+        Ahead::line(at(lane + line / each, k.start + line % each * size), 0)
     }
 }
 
@@ -110,7 +109,15 @@ impl<T: Real> Job for Pack<T> {
 
     #[inline(always)]
     fn run<A: Arch>(self) {
-        for first in (0..self.lanes).step_by(self.width) {
+        let side_by_side = self.strip.lane == 1 && self.width == 12;
+        // Twelve lanes are less than a cache line: a few panels together use up the lines that they fetch.
+        let together = if side_by_side { self.lanes / (TOGETHER * 12) * TOGETHER * 12 } else { 0 };
+        for first in (0..together).step_by(TOGETHER * 12) {
+            let strip = Strip { data: self.strip.data.wrapping_add(first), ..self.strip };
+            // SAFETY: as below.
+            unsafe { copy::<T, 12, TOGETHER>(&strip, 12, self.to.add(first * self.strip.k)) };
+        }
+        for first in (together..self.lanes).step_by(self.width) {
             let lanes = self.width.min(self.lanes - first);
             let strip =
                 Strip { data: self.strip.data.wrapping_offset(first as isize * self.strip.lane), lanes, ..self.strip };
@@ -137,12 +144,12 @@ pub(super) unsafe fn pack<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
         }
         if s.lane == 1 {
             match s.lanes {
-                32 => copy::<T, 32>(s, width, to),
-                16 => copy::<T, 16>(s, width, to),
-                12 => copy::<T, 12>(s, width, to),
-                8 => copy::<T, 8>(s, width, to),
-                6 => copy::<T, 6>(s, width, to),
-                4 => copy::<T, 4>(s, width, to),
+                32 => copy::<T, 32, 1>(s, width, to),
+                16 => copy::<T, 16, 1>(s, width, to),
+                12 => copy::<T, 12, 1>(s, width, to),
+                8 => copy::<T, 8, 1>(s, width, to),
+                6 => copy::<T, 6, 1>(s, width, to),
+                4 => copy::<T, 4, 1>(s, width, to),
                 _ => gather(s, width, to),
             }
         } else if s.step == 1 {
@@ -156,17 +163,22 @@ pub(super) unsafe fn pack<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
 /// Steps that are fetched ahead where each is in another page, as the processor does not guess those.
 const AHEAD: usize = 8;
 
-/// Lanes side by side: whole registers.
+/// Panels of twelve lanes that are packed together.
+const TOGETHER: usize = 4;
+
+/// Lanes side by side: whole registers, `N` lanes for each of `P` panels.
 #[inline(always)]
-unsafe fn copy<T: Real, const N: usize>(s: &Strip<T>, width: usize, to: *mut T) {
+unsafe fn copy<T: Real, const N: usize, const P: usize>(s: &Strip<T>, width: usize, to: *mut T) {
     for k in 0..s.k {
         // SAFETY: by the caller of `pack`.
         unsafe {
-            for line in (0..N * size_of::<T>()).step_by(64) {
+            for line in (0..P * N * size_of::<T>()).step_by(64) {
                 prefetch(s.data.wrapping_offset((k + AHEAD) as isize * s.step).wrapping_byte_add(line));
             }
-            let row = s.at(0, k).cast::<[T; N]>().read_unaligned();
-            to.add(k * width).cast::<[T; N]>().write_unaligned(row);
+            for p in 0..P {
+                let row = s.at(p * N, k).cast::<[T; N]>().read_unaligned();
+                to.add((p * s.k + k) * width).cast::<[T; N]>().write_unaligned(row);
+            }
         }
     }
 }

@@ -53,17 +53,16 @@ impl Source<f32> for Pairs {
         dispatch(isa, Pack { of: self, lanes, k, width, fill, to: to.cast() });
     }
 
-    fn ahead(&self, lane: usize, k: usize, line: usize) -> Ahead<f32> {
+    fn ahead(&self, lane: usize, k: Range, line: usize) -> Ahead<f32> {
         let Matrix { data, rows, cols } = self.of;
-        let next = data.wrapping_offset(lane as isize * rows);
+        let at = |lane: usize, k: usize| data.wrapping_offset(lane as isize * rows + k as isize * cols).cast();
         if rows == 1 {
-            let from = next.wrapping_offset((line % (2 * k)) as isize * cols).cast();
+            let from = at(lane, 2 * k.start + line % (2 * k.len));
             return Ahead { from, step: cols * size_of::<bf16>() as isize };
         }
         let size = LINE / size_of::<bf16>();
-        let each = (2 * k / size).max(1);
-        let at = (line / each) as isize * rows + (line % each * size) as isize * cols;
-        Ahead::lines(next.wrapping_offset(at).cast())
+        let each = (2 * k.len / size).max(1);
+        Ahead::line(at(lane + line / each, 2 * k.start + line % each * size), 0)
     }
 }
 

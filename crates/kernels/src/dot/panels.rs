@@ -89,7 +89,7 @@ fn add_product<T: Real>(m: usize, a: &[T], b: &Panels<T>, c: &mut [T], scratch: 
                 c_row: n,
                 cols,
                 accumulate: true,
-                ahead: Ahead::lines(panel.wrapping_add(width * k)),
+                ahead: Ahead::line(panel.wrapping_add(width * k), 0),
             };
             // SAFETY: the tile is inside the panels and c, whose sizes are checked; the kernel is one of this machine.
             unsafe { kernels.packed[rows - 1][(cols - 1) / kernels.lanes](&tile) };

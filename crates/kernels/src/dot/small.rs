@@ -122,7 +122,7 @@ fn tiles<T: Real>(kernels: &Kernels<T>, p: &Product<T>, rows: Range, cols: Range
                     c_row: p.n,
                     cols: width,
                     accumulate: from > 0,
-                    ahead: Ahead::lines(p.b.data),
+                    ahead: Ahead::line(p.b.data, 0),
                 };
                 // SAFETY: the tile is inside the factors and c; the kernel is one of this machine. With k = 0
                 // no element of the factors is touched.

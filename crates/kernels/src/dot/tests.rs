@@ -264,6 +264,7 @@ fn sums_are_accurate() {
     {
         rounded::<f32>(f32::EPSILON as f64, shape, seed as u64);
         rounded::<f64>(f64::EPSILON, shape, seed as u64);
+        rounded::<bf16>(bf16::EPSILON.to_f64(), shape, seed as u64);
     }
 }
 
@@ -359,6 +360,26 @@ fn nan_and_infinity_follow_ieee() {
                 let out = run(&cpu, &dims, &a, &b);
                 assert!(out[..n].iter().all(|x| x.is_nan()), "{m}×{n}×{k} {layout:?} {cpu:?}: {out:?}");
                 assert!(out[n..].iter().all(|x| *x == 0.0), "{m}×{n}×{k} {layout:?} {cpu:?}: {out:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_in_pairs_of_bf16_follow_ieee() {
+    let [m, n, k] = [40, 50, 201];
+    for bad in [f32::NAN, f32::INFINITY] {
+        for at in [0, 1, k - 1] {
+            let dims = Dims { batch: &[], m, n, k };
+            let mut a = Owned::<bf16>::new(&[], m, k, Rows, || 1.0);
+            a.data[a.offset + at] = bf16::from_f32(bad);
+            let b = Owned::<bf16>::new(&[], k, n, Columns, || 2.0);
+            for cpu in processors() {
+                let out = run(&cpu, &dims, &a, &b);
+                let same = |x: &bf16| if bad.is_nan() { x.is_nan() } else { x.to_f32() == bad };
+                assert!(out[..n].iter().all(same), "{cpu:?}: {:?}", &out[..n]);
+                // 402 in bf16.
+                assert!(out[n..].iter().all(|x| x.to_f32() == 402.0), "{cpu:?}: {:?}", &out[n..]);
             }
         }
     }
