@@ -84,6 +84,11 @@ pub(crate) trait Compound: Debug + Send + Sync {
         false
     }
 
+    /// Whether the kernel can do without this result: it gets an empty slice for it where nobody asks for it.
+    fn may_skip(&self, _result: usize) -> bool {
+        false
+    }
+
     /// Runs the kernel: contiguous inputs to contiguous results.
     fn run(&self, _io: &mut Io<'_>) -> Result<(), Fault> {
         unreachable!("{} has no kernel", self.name())

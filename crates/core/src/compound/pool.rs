@@ -124,8 +124,9 @@ impl Compound for MaxPool {
     }
 
     fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
-        let shape = pooled(inputs[0].0[0], &self.axes);
-        vec![(shape.clone(), inputs[0].1), (shape, DType::I64)]
+        let (x, dtype) = &inputs[0];
+        let shape = pooled(x[0], &self.axes);
+        vec![(shape.clone(), *dtype), (shape, place_type(&x[1..]))]
     }
 
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
@@ -136,17 +137,14 @@ impl Compound for MaxPool {
         let flat = reshape(x, Shape::from([planes, size.iter().product()]));
         let (values, place) = largest(&flat, &broadcast(&places, &all));
         let shape = pooled(planes, &self.axes);
+        let place = elementwise::cast(&place, place_type(size));
         vec![reshape(&values, shape.clone()), reshape(&place, shape)]
     }
 
-    /// The gradient of each window is added where its largest element is.
     fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
         let Some(g) = &b.grads[0] else { return Some(smallvec![None]) };
-        let shape = b.inputs[0].shape();
-        let flat = |t: &Tensor| reshape(t, Shape::from([shape[0], t.shape()[1..].iter().product()]));
-        let zeros = Tensor::zeros_of([shape[0], shape[1..].iter().product()], g.dtype());
-        let sums = index::scatter(ScatterFn::Add, &zeros, 1, &flat(&result(b, 1)), &flat(g));
-        Some(smallvec![Some(reshape(&sums, shape.clone()))])
+        let grad = MaxPoolGrad { size: b.inputs[0].shape().clone() };
+        Some(smallvec![Some(call_one(grad, &[&result(b, 1), g]))])
     }
 
     fn saves(&self) -> Saves {
@@ -154,13 +152,71 @@ impl Compound for MaxPool {
     }
 
     fn has_kernel(&self, inputs: &[Meta]) -> bool {
-        inputs[0].1.is_float() && inputs[0].0[1..].iter().product::<usize>() < u32::MAX as usize
+        inputs[0].1.is_float() && place_type(&inputs[0].0[1..]) == DType::I32
+    }
+
+    fn may_skip(&self, result: usize) -> bool {
+        result == 1
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
         let shape = kernel_shape(&io.shapes[0], &self.axes);
         let [out, places] = &mut io.outputs[..] else { unreachable!("two results") };
         pooling::max_pool(io.cpu, &shape, io.inputs[0], out.reborrow(), places.reborrow());
+        Ok(())
+    }
+}
+
+/// The type that holds the places of a plane of `size`.
+fn place_type(size: &[usize]) -> DType {
+    if size.iter().product::<usize>() <= i32::MAX as usize { DType::I32 } else { DType::I64 }
+}
+
+/// The gradient of [`MaxPool`] by its input [P, size…], from the places and the gradient of its result: that of each
+/// window is added where its largest element is.
+#[derive(Debug)]
+struct MaxPoolGrad {
+    size: Shape,
+}
+
+/// [P, all the rest]
+#[track_caller]
+fn flat(t: &Tensor) -> Tensor {
+    reshape(t, Shape::from([t.shape()[0], t.shape()[1..].iter().product()]))
+}
+
+impl Compound for MaxPoolGrad {
+    fn name(&self) -> &'static str {
+        "max_pool_grad"
+    }
+
+    fn key(&self, key: &mut Vec<u64>) {
+        key.extend(self.size.iter().map(|&n| n as u64));
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        vec![(self.size.clone(), inputs[1].1)]
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (places, g) = (flat(&elementwise::cast(&inputs[0], DType::I64)), flat(&wide(&inputs[1])));
+        let zeros = Tensor::zeros_of([self.size[0], self.size[1..].iter().product()], g.dtype());
+        let sums = index::scatter(ScatterFn::Add, &zeros, 1, &places, &g);
+        vec![reshape(&sums, self.size.clone()).to_dtype(inputs[1].dtype())]
+    }
+
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        let places = flat(&elementwise::cast(&b.inputs[0], DType::I64));
+        let taken = index::gather(&flat(b.g()), 1, &places);
+        Some(smallvec![None, Some(reshape(&taken, b.inputs[1].shape().clone()))])
+    }
+
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        inputs[0].1 == DType::I32
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        pooling::max_pool_grad(io.cpu, self.size[0], io.inputs[0], io.inputs[1], io.outputs[0].reborrow());
         Ok(())
     }
 }
@@ -386,7 +442,7 @@ impl Compound for AvgPoolGrad {
 #[track_caller]
 pub(crate) fn max_pool(planes: &Tensor, axes: Axes) -> (Tensor, Tensor) {
     let mut both = call_many(MaxPool { axes }, &[planes]);
-    let places = both.swap_remove(1);
+    let places = elementwise::cast(&both.swap_remove(1), DType::I64);
     (both.swap_remove(0), places)
 }
 

@@ -65,14 +65,14 @@ pub(crate) fn kernel(p: &mut Planner<'_>, id: NodeId) -> Result<()> {
         }
         Op::Sort { .. } => {
             let metas = [node.meta(), (node.shape.clone(), DType::I64)];
-            let outs = p.part_outputs(id, &metas);
+            let outs = p.part_outputs(id, &metas, |_| false);
             let inputs = vec![p.plain(node.inputs[0])];
             p.push(Work::Primitive { op: node.op.clone(), inputs, outs, shape: node.shape.clone() }, node.source);
             Ok(())
         }
         Op::Call(compound) => {
             let metas: Vec<_> = node.inputs.iter().map(|&i| p.graph.node(i).meta()).collect();
-            let outs = p.part_outputs(id, &compound.metas(&metas));
+            let outs = p.part_outputs(id, &compound.metas(&metas), |result| compound.may_skip(result));
             let inputs = node.inputs.iter().map(|&i| p.plain(i)).collect();
             p.push(Work::Compound { compound: compound.clone(), inputs, outs }, node.source);
             Ok(())
@@ -80,7 +80,7 @@ pub(crate) fn kernel(p: &mut Planner<'_>, id: NodeId) -> Result<()> {
         Op::Region(region) => {
             let args = arg_range(region, node.args);
             let body = body(region, node.source)?;
-            let outs = p.part_outputs(id, &region.metas());
+            let outs = p.part_outputs(id, &region.metas(), |_| false);
             let inputs = node.inputs.iter().map(|&i| p.plain(i)).collect();
             let scratch = p.scratch(body.arena);
             p.push(Work::Region { body: Box::new(body), inputs, outs, scratch, args }, node.source);
@@ -90,7 +90,7 @@ pub(crate) fn kernel(p: &mut Planner<'_>, id: NodeId) -> Result<()> {
             let first = arg_range(&branch.then, node.args);
             let args = [first, arg_range(&branch.otherwise, first.1)];
             let (then, otherwise) = (body(&branch.then, node.source)?, body(&branch.otherwise, node.source)?);
-            let outs = p.part_outputs(id, &branch.then.metas());
+            let outs = p.part_outputs(id, &branch.then.metas(), |_| false);
             let inputs = node.inputs.iter().map(|&i| p.plain(i)).collect();
             let scratch = p.scratch(then.arena.max(otherwise.arena));
             let work =

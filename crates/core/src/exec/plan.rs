@@ -151,15 +151,23 @@ impl Planner<'_> {
         parts
     }
 
-    /// The memory of each result of a node with several; those that nobody asks for get scratch memory.
-    pub(crate) fn part_outputs(&mut self, id: NodeId, metas: &[(Shape, DType)]) -> Vec<Out> {
+    /// The memory of each result of a node with several; those that nobody asks for get scratch memory, or none where
+    /// `may_skip` says that they need not be computed.
+    pub(crate) fn part_outputs(
+        &mut self,
+        id: NodeId,
+        metas: &[(Shape, DType)],
+        may_skip: impl Fn(usize) -> bool,
+    ) -> Vec<Out> {
         let parts = self.parts(id, metas.len());
+        let parts = parts.into_iter().zip(metas).enumerate();
         parts
-            .into_iter()
-            .zip(metas)
-            .map(|(part, (shape, dtype))| match part {
+            .map(|(i, (part, (shape, dtype)))| match part {
                 Some(part) => self.output(part),
-                None => Out { slot: self.scratch(shape.elements() * dtype.size()), dtype: *dtype },
+                None => {
+                    let bytes = if may_skip(i) { 0 } else { shape.elements() * dtype.size() };
+                    Out { slot: self.scratch(bytes), dtype: *dtype }
+                }
             })
             .collect()
     }

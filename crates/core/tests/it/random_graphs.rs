@@ -114,6 +114,7 @@ const OPERATIONS: &[&str] = &[
     "statistics",
     "conv",
     "max_pool",
+    "max_pool_grad",
     "avg_pool",
     "avg_pool_grad",
     "attention",

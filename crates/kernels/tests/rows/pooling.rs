@@ -1,4 +1,4 @@
-use limpid_kernels::pooling::{Divisor, Pooling, Windows, avg_pool, avg_pool_grad, max_pool};
+use limpid_kernels::pooling::{Divisor, Pooling, Windows, avg_pool, avg_pool_grad, max_pool, max_pool_grad};
 
 use super::*;
 
@@ -48,6 +48,10 @@ fn shapes() -> Vec<Pooling> {
             size: [4, 5, 7],
             windows: [sliding(2, 2, 3, 1, 1), sliding(3, 2, 1, 0, 2), sliding(3, 3, 3, 1, 1)],
         },
+        Pooling { planes: 3, size: [1, 3, 70], windows: [one, one, sliding(12, 5, 6, 2, 1)] },
+        Pooling { planes: 3, size: [1, 9, 33], windows: [one, sliding(2, 3, 4, 0, 1), sliding(8, 4, 4, 0, 1)] },
+        Pooling { planes: 5, size: [2, 9, 33], windows: [one; 3] },
+        Pooling { planes: 2, size: [1, 2, 3], windows: [one, one, sliding(1, 3, 1 << 40, 0, 1)] },
         Pooling { planes: 2, size: [3, 5, 7], windows: [2, 5, 4].map(|count| Windows::Adaptive { count }) },
         Pooling { planes: 1, size: [1, 1, 11], windows: [one, one, Windows::Adaptive { count: 23 }] },
         Pooling { planes: 0, size: [1, 2, 2], windows: [one; 3] },
@@ -79,13 +83,35 @@ fn poolings_equal_plain_loops() {
                     places.push(place as f64);
                 }
             }
-            let mut found = stale(DType::I64, places.len());
+            let mut found = stale(DType::I32, places.len());
             let out = same_on_all_threads(best.len() * dtype.size(), |cpu, out| {
-                max_pool(cpu, &shape, view(dtype, &src), view_mut(dtype, out), view_mut(DType::I64, &mut found));
+                max_pool(cpu, &shape, view(dtype, &src), view_mut(dtype, out), view_mut(DType::I32, &mut found));
             });
-            assert_eq!(take(DType::I64, &found), places, "{shape:?} {dtype}");
+            assert_eq!(take(DType::I32, &found), places, "{shape:?} {dtype}");
             let same = take(dtype, &out).iter().zip(&best).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
             assert!(same, "{shape:?} {dtype}");
+            let alone = same_on_all_threads(best.len() * dtype.size(), |cpu, out| {
+                max_pool(
+                    cpu,
+                    &shape,
+                    view(dtype, &src),
+                    view_mut(dtype, out),
+                    view_mut(DType::I32, &mut stale(DType::I32, 0)),
+                );
+            });
+            let same = take(dtype, &alone).iter().zip(&best).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+            assert!(same, "{shape:?} {dtype} without places");
+
+            let g = put(dtype, &random.normals(places.len(), 1.0));
+            let mut gradient = vec![0.0; values.len()];
+            for (i, (place, g)) in places.iter().zip(take(dtype, &g)).enumerate() {
+                gradient[i / windows.len() * elements + *place as usize] += g;
+            }
+            let at = put(DType::I32, &places);
+            let out = same_on_all_threads(gradient.len() * dtype.size(), |cpu, out| {
+                max_pool_grad(cpu, shape.planes, view(DType::I32, &at), view(dtype, &g), view_mut(dtype, out));
+            });
+            close(dtype, &take(dtype, &out), &gradient, 8.0, &format!("gradient of {shape:?}"));
         }
     }
 }
