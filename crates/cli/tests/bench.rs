@@ -17,6 +17,10 @@ fn a_case_says_how_long_a_step_takes() {
     assert_eq!((&row["name"], &row["threads"]), (&"train_xor_2-8-1_b4_sgd".into(), &1.into()), "{row}");
     let [median, least] = ["median_us", "min_us"].map(|key| row[key].as_f64().unwrap());
     assert!(0.0 < least && least <= median, "{row}");
+    let [scratch, bound] = ["scratch_mb", "scratch_bound_mb"].map(|key| row[key].as_f64().unwrap());
+    assert!(bound <= scratch && scratch <= 1.2 * bound, "{row}");
+    let limits = last_line(&place.ok(&["bench", "--limits", "--json"]));
+    assert!(["gflops", "cached_gbs", "memory_gbs"].iter().all(|key| limits[key].as_f64().unwrap() > 0.0), "{limits}");
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub use exec::capture::{Capture, invalidate_captures};
 pub use exec::settle;
 pub use exec::stats::{Stats, stats};
 pub use grad::{gradients, gradients_by_rows, gradients_with};
+pub use limpid_kernels::limits::Limits;
 pub use limpid_kernels::{DType, Element, Isa, Number};
 pub use node::{grad_enabled, no_grad};
 pub use op::structure::{branch, call, loop_over, loop_times};

@@ -403,3 +403,21 @@ fn an_error_keeps_its_first_line_through_operations() {
     assert_eq!(error.origin().unwrap().user_line().line(), line);
     assert!(format!("{later}").contains("matmul: inner sizes differ"));
 }
+
+#[test]
+fn a_plan_that_needs_more_than_the_machine_has_runs_nothing() -> Result<()> {
+    let cell = Cell::new(&Tensor::from(1.0f32), false);
+    let x = Tensor::arange(0, 1 << 22, 1).to_dtype(DType::F32);
+    x.eval()?;
+    cell.assign(&(cell.tensor() + 1.0));
+    let line = line!() + 1;
+    let large = x.unsqueeze(0) + x.unsqueeze(1);
+    let before = stats();
+    let error = large.eval().unwrap_err();
+    assert_eq!(stats().kernels, before.kernels);
+    let text = error.to_string();
+    assert!(text.contains("needs 70368.7 GB of memory") && text.contains(&format!("lazy.rs:{line}")), "{text}");
+    assert!(text.contains("\n  try a smaller batch"), "{text}");
+    assert_eq!(cell.to_vec::<f32>()?, [1.0], "the plan failed, and what it was to assign is dropped");
+    Ok(())
+}

@@ -179,6 +179,22 @@ impl std::fmt::Debug for Buffer {
     }
 }
 
+/// The machine's memory in bytes, with what it swaps to, and how much of it nobody uses; none where that is not known.
+pub fn machine_memory() -> Option<(usize, usize)> {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: zeros are a value of it: it holds numbers alone.
+        let mut info: libc::sysinfo = unsafe { std::mem::zeroed() };
+        // SAFETY: the call writes one such struct.
+        if unsafe { libc::sysinfo(&mut info) } == 0 {
+            let bytes =
+                |units: u64| usize::try_from(units).unwrap_or(usize::MAX).saturating_mul(info.mem_unit as usize);
+            return Some((bytes(info.totalram + info.totalswap), bytes(info.freeram + info.freeswap)));
+        }
+    }
+    None
+}
+
 /// Bytes that the pool keeps for reuse.
 pub fn pooled_bytes() -> usize {
     FREE.lock().unwrap_or_else(|e| e.into_inner()).bytes
@@ -210,6 +226,13 @@ mod tests {
         assert_eq!(second.address(), address);
         assert_eq!(second.len(), len - 8);
         assert!(second.bytes().iter().all(|&b| b == 0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_machine_has_memory() {
+        let (all, free) = machine_memory().unwrap();
+        assert!(all >= 64 << 20 && free <= all, "{free} of {all}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod sort;
 pub mod statistics;
 mod workspace;
 
-pub use buffer::{Buffer, pooled_bytes, trim_pool};
+pub use buffer::{Buffer, machine_memory, pooled_bytes, trim_pool};
 pub use dtype::{DType, Element, Number};
 pub use isa::Isa;
 pub use pool::Pool;

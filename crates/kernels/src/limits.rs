@@ -16,9 +16,6 @@ pub struct Limits {
     pub memory: f64,
 }
 
-/// What is copied in the caches: in and out together this many bytes.
-pub const CACHED: usize = 8 << 20;
-
 /// What is copied in memory: more than caches hold.
 const BEYOND: usize = 96 << 20;
 
@@ -72,6 +69,9 @@ fn multiply_adds(isa: Isa, rounds: usize) -> (usize, f32) {
 }
 
 impl Limits {
+    /// What caches are taken to hold: bytes that are read and written together.
+    pub const CACHED: usize = 8 << 20;
+
     /// Measures them with the threads and instructions of `cpu`. Each is the best of several tries: what disturbs a try
     /// only makes it slower.
     pub fn measure(cpu: &Cpu) -> Limits {
@@ -81,12 +81,12 @@ impl Limits {
             each(&cpu.pool, threads, (&mut done, 1), |_, done| done[0] = multiply_adds(cpu.isa, 20_000));
         });
         let flop = std::hint::black_box(done).iter().map(|(flop, _)| flop).sum::<usize>() as f64;
-        Limits { flop: flop / time, cached: copied(cpu, CACHED, 12), memory: copied(cpu, BEYOND, 3) }
+        Limits { flop: flop / time, cached: copied(cpu, Limits::CACHED, 12), memory: copied(cpu, BEYOND, 3) }
     }
 
     /// The least number of seconds for so many operations and bytes.
     pub fn seconds(&self, flop: f64, bytes: f64) -> f64 {
-        let rate = if bytes <= CACHED as f64 { self.cached } else { self.memory };
+        let rate = if bytes <= Limits::CACHED as f64 { self.cached } else { self.memory };
         (flop / self.flop).max(bytes / rate)
     }
 }

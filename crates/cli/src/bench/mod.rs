@@ -6,15 +6,19 @@
 
 mod cases;
 mod check;
+#[cfg(test)]
+mod memory_tests;
 mod models;
 mod nets;
 mod operations;
+mod picture;
 mod profile;
+mod scaling;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use limpid::{Error, Result, cpu};
+use limpid::{Error, Limits, Result, cpu};
 
 use crate::args::{Args, Option_};
 use crate::failure::Failure;
@@ -23,8 +27,9 @@ use crate::terminal::say;
 use cases::{CASES, Case, Does, How};
 
 pub const USAGE: &str = "\
-limpid bench [--list] [--json] [--check] [--captured | --tapped] [--only NAME,...] [--threads N]
+limpid bench [--list] [--json] [--check] [--limits] [--captured | --tapped] [--only NAME,...] [--threads N]
 limpid bench --profile NAME [--trace FILE] [--captured | --tapped] [--threads N]
+limpid bench --scaling [--picture FILE] [--threads N]
 
   --list          the names of the cases
   --json          one JSON object a line
@@ -34,6 +39,9 @@ limpid bench --profile NAME [--trace FILE] [--captured | --tapped] [--threads N]
   --only NAMES    these cases only, separated by commas
   --profile NAME  where the time of a case goes: by kernel and by module, and how near the machine's limit that is
   --trace FILE    the profile as a flame graph, for ui.perfetto.dev or chrome://tracing
+  --scaling       how time and memory grow with batch, width, depth, sequence and threads, and how they have to
+  --picture FILE  the same as a picture (SVG)
+  --limits        what this machine can do at most: arithmetic and bandwidth, measured
   --threads N     threads to use
 ";
 
@@ -77,15 +85,18 @@ struct Options {
     threads: Option<String>,
 }
 
-const OPTIONS: [Option_; 9] = [
+const OPTIONS: [Option_; 12] = [
     ("list", None),
     ("json", None),
     ("check", None),
+    ("limits", None),
     ("captured", None),
     ("tapped", None),
     ("only", Some("NAMES")),
     ("profile", Some("NAME")),
     ("trace", Some("FILE")),
+    ("scaling", None),
+    ("picture", Some("FILE")),
     ("threads", Some("N")),
 ];
 
@@ -115,7 +126,9 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
         (false, false) => How::Recorded,
     };
     if let Some(name) = args.value("profile") {
-        if let Some(other) = ["json", "check", "only"].iter().find(|other| args.has(other)) {
+        if let Some(other) =
+            ["json", "check", "only", "scaling", "limits", "picture"].iter().find(|other| args.has(other))
+        {
             let error = Error::new(format!("bench: --profile and --{other} do not go together"));
             return Err(Failure::Misused(error.help(format!("limpid bench --profile {name}"))));
         }
@@ -124,9 +137,23 @@ pub fn bench(args: &[String]) -> Result<(), Failure> {
     if args.has("trace") {
         return Err(Failure::Misused(Error::new("bench: --trace is of a profile").help("--profile NAME --trace FILE")));
     }
+    if args.has("scaling") {
+        if let Some(other) =
+            ["json", "check", "only", "captured", "tapped", "limits"].iter().find(|other| args.has(other))
+        {
+            let error = Error::new(format!("bench: --scaling and --{other} do not go together"));
+            return Err(Failure::Misused(error.help("limpid bench --scaling")));
+        }
+        return Ok(scaling::scaling(args.value("picture"))?);
+    }
+    if args.has("picture") {
+        return Err(Failure::Misused(Error::new("bench: --picture is of --scaling").help("--scaling --picture FILE")));
+    }
     let options = Options { json: args.has("json"), how, only, threads };
     if args.has("check") {
         check::check()?
+    } else if args.has("limits") {
+        limits(options.json);
     } else {
         all(&options)?
     }
@@ -162,6 +189,29 @@ fn all(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What the machine can do at most.
+fn limits(json: bool) {
+    let limits = Limits::measure(&cpu());
+    let [flop, cached, memory] = [limits.flop, limits.cached, limits.memory].map(|rate| rate / 1e9);
+    say(&if json {
+        format!(
+            "{{\"gflops\":{flop:.1},\"cached_gbs\":{cached:.1},\"memory_gbs\":{memory:.1},\"cached_bytes\":{},\"threads\":{}}}\n",
+            Limits::CACHED,
+            cpu().pool.threads()
+        )
+    } else {
+        format!("{flop:.1} GFLOP/s of f32, {cached:.1} GB/s in caches, {memory:.1} GB/s in memory\n")
+    });
+}
+
+/// Scratch memory of the largest plan of a step, and the least that it could be, in MB.
+fn scratch(step: &mut dyn FnMut() -> Result<()>) -> Result<(f64, f64)> {
+    let (profile, done) = limpid::profile(step);
+    done?;
+    let memory = profile.memory();
+    Ok((memory.scratch as f64 / 1e6, memory.scratch_bound as f64 / 1e6))
+}
+
 fn one(name: &str, options: &Options) -> Result<()> {
     limpid::manual_seed(0);
     let case = Case::named(name).expect("checked when the options were read");
@@ -172,10 +222,11 @@ fn one(name: &str, options: &Options) -> Result<()> {
         Does::Step | Does::Tokens(_) => None,
     };
     let (threads, rss) = (cpu().pool.threads(), peak_mb());
+    let (scratch, least_scratch) = scratch(&mut *prepared.step)?;
     let number = |v: Option<f64>| v.map_or_else(|| "null".to_owned(), |v| format!("{v:.2}"));
     let line = if options.json {
         format!(
-            "{{\"name\":\"{name}\",\"median_us\":{median:.3},\"min_us\":{least:.3},\"gflops\":{},\"threads\":{threads},\"rss_mb\":{},\"captured\":{}}}",
+            "{{\"name\":\"{name}\",\"median_us\":{median:.3},\"min_us\":{least:.3},\"gflops\":{},\"threads\":{threads},\"rss_mb\":{},\"scratch_mb\":{scratch:.3},\"scratch_bound_mb\":{least_scratch:.3},\"captured\":{}}}",
             number(gflops),
             number(rss),
             options.how == How::Captured
@@ -187,6 +238,9 @@ fn one(name: &str, options: &Options) -> Result<()> {
             Does::Tokens(tokens) => format!(" {:8.1} tokens/s", tokens / median * 1e6),
         };
         let memory = rss.map_or_else(String::new, |m| format!(" {m:7.1} MB"));
+        let ratio = scratch / least_scratch.max(1e-9);
+        let memory = memory
+            + &if scratch > 0.0 { format!(", scratch {scratch:.1} ({ratio:.2} of the least)") } else { String::new() };
         format!("{name:36} {median:12.2} µs  least {least:12.2} µs{rate}{memory}")
     };
     say(&format!("{line}\n"));

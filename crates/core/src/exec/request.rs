@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use limpid_kernels::{Buffer, Loc, Number, Workspace};
+use limpid_kernels::{Buffer, Loc, Number, Workspace, machine_memory};
 use smallvec::SmallVec;
 
 use crate::cell::{self, Cell, CellState, Effect};
@@ -390,8 +390,22 @@ fn fault_error(name: &str, fault: Fault) -> Error {
         Fault::DivisionByZero => Error::new(format!("{name}: integer division by zero")),
         Fault::NotFinite(what) => crate::op::structure::not_finite(&what),
         Fault::Refused(what) => Error::new(&*what),
-        Fault::Memory(bytes) => Error::new(format!("{name}: the system has no {bytes} bytes of memory left")),
+        Fault::Memory(bytes) => no_memory(name, bytes),
     }
+}
+
+/// The error of a plan that needs so many bytes.
+fn no_memory(name: &str, bytes: usize) -> Error {
+    let size = |bytes: usize| match bytes as f64 {
+        b if b < 1e9 => format!("{:.1} MB", b / 1e6),
+        b => format!("{:.1} GB", b / 1e9),
+    };
+    let there = match machine_memory() {
+        Some((all, free)) => format!("the machine has {}, of which {} are free", size(all), size(free)),
+        None => "the system has not so much left".to_owned(),
+    };
+    let error = Error::new(format!("{name}: what is to be computed needs {} of memory, {there}", size(bytes)));
+    error.help("a smaller batch, or reading results before more is recorded")
 }
 
 const UNBOUND: u32 = u32::MAX;
@@ -599,6 +613,9 @@ fn changed(what: &str, node: &Node) -> Error {
     error.at(&node.origin).help("reading the result before the change, or recording it again")
 }
 
+/// From here on the system is asked how much memory there is.
+const LARGE: usize = 1 << 28;
+
 /// The cells of a run, locked for as long as it lasts, in the order of their ids.
 struct Locked<'a> {
     cells: &'a [Arc<Cell>],
@@ -665,11 +682,18 @@ impl<'a> Locked<'a> {
         let mut over: SmallVec<[Option<usize>; 32]> = smallvec::smallvec![None; program.results.len()];
         plan.in_place.iter().for_each(|&(o, b)| over[o] = Some(b as usize));
         // All memory is asked for before a cell gives its own away.
-        let had = |bytes: usize| Buffer::try_new(bytes).ok_or((UNBOUND, Fault::Memory(bytes)));
+        let whole = |o: usize| program.shared[o] == o && over[o].is_none();
+        let results = (0..program.results.len()).filter(|&o| whole(o)).map(|o| program.results[o]);
+        let need = results.fold(program.arena, usize::saturating_add);
+        let missing = || (UNBOUND, Fault::Memory(need));
+        // A system that promises more than it has would stop the process when the memory is touched.
+        if need >= LARGE && machine_memory().is_some_and(|(all, _)| need > all) {
+            return Err(missing());
+        }
+        let had = |bytes: usize| Buffer::try_new(bytes).ok_or_else(missing);
         let mut owned: SmallVec<[Option<Buffer>; 32]> = SmallVec::new();
         for (o, &bytes) in program.results.iter().enumerate() {
-            let whole = program.shared[o] == o && over[o].is_none();
-            owned.push(if whole { Some(had(bytes)?) } else { None });
+            owned.push(if whole(o) { Some(had(bytes)?) } else { None });
         }
         let arena = ws.own(had(program.arena)?);
         let arena = Loc { buffer: arena, start: 0, len: program.arena };

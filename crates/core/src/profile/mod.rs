@@ -74,7 +74,7 @@ pub struct ProfileMemory {
     pub scratch: usize,
     /// The least that its scratch memory could be: the largest set of values that are alive at once.
     pub scratch_bound: usize,
-    /// The most bytes of results that a plan hands out.
+    /// The most bytes of results that a plan hands out, without those that it writes over an old value.
     pub results: usize,
 }
 
@@ -118,6 +118,12 @@ struct Recorder {
     /// How long the kernels inside each kernel that runs have taken.
     inside: Vec<Duration>,
     runs: Vec<Run>,
+}
+
+/// Bytes of the results that have memory of their own.
+fn handed_out(plan: &Plan) -> usize {
+    let own = |o: &usize| plan.program.shared[*o] == *o && plan.in_place.iter().all(|(output, _)| output != o);
+    (0..plan.program.results.len()).filter(own).map(|o| plan.program.results[o]).sum()
 }
 
 /// Whether this thread is being profiled.
@@ -202,7 +208,7 @@ impl Recorder {
 
     fn finish(self, wall: Duration, before: Stats, after: Stats) -> Profile {
         let largest = self.plans.iter().map(|plan| &plan.program).max_by_key(|program| program.arena);
-        let results = self.plans.iter().map(|plan| plan.program.results.iter().sum()).max();
+        let results = self.plans.iter().map(|plan| handed_out(plan)).max();
         let memory = ProfileMemory {
             scratch: largest.map_or(0, |program| program.arena),
             scratch_bound: largest.map_or(0, |program| program.arena_bound),
