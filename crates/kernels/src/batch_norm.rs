@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::floats::{Floats, FloatsMut};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::Shared;
-use crate::real::{Real, sum, sum2};
+use crate::real::{Real, sum, sums};
 use crate::slice::{Slice, SliceMut};
 
 /// What is normalised.
@@ -204,8 +204,8 @@ impl<T: Real> Job for Backward<'_, T> {
             let row = move |start| (&saved.x[start..start + batch.places], &saved.g[start..start + batch.places]);
             batch.starts(channel).map(row)
         };
-        let db = rows().map(|(_, g)| sum(g, |g| g)).sum::<f64>();
-        let dw = rows().map(|(x, g)| sum2(x, g, |x, g| g * ((x - mean) * rstd))).sum::<f64>();
+        let both = rows().map(|(x, g)| sums([x, g], |[x, g]| [g, g * ((x - mean) * rstd)]));
+        let [db, dw] = both.fold([0.0; 2], |total, row| [total[0] + row[0], total[1] + row[1]]);
         let (mean_g, mean_gx) = (T::from_f64(db / batch.count()), T::from_f64(dw / batch.count()));
         let scale = weight * rstd;
         for (start, (x, g)) in batch.starts(channel).zip(rows()) {

@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::floats::{Floats, FloatsMut};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::{each3, rows_per_task};
-use crate::real::{Real, sum, sum2};
+use crate::real::{Real, sum, sums};
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task takes.
@@ -95,17 +95,17 @@ pub fn row_norm_grad(
     assert!(mean.len() == rows && rstd.len() == rows && weight.is_none_or(|w| w.len() == cols));
     assert!([&dw, &db].into_iter().flatten().all(|d| d.len() == cols && d.dtype() == dx.dtype()));
     if x.dtype() == DType::F64 {
-        let weight = full(weight.map(|w| w.get()), cols, 1.0);
         let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
         let (dw, db) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
-        return Norm { cols, centred, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get::<f64>(), dw, db);
+        let slopes = Slopes { cols, centred, weight: weight.map(|w| w.get()) };
+        return slopes.backward(cpu, saved, dx.get::<f64>(), dw, db);
     }
     let (x, g, weight) = (Floats::new(cpu, x), Floats::new(cpu, g), weight.map(|w| Floats::new(cpu, w)));
-    let weight = full(weight.as_ref().map(|w| w.get()), cols, 1.0);
+    let slopes = Slopes { cols, centred, weight: weight.as_ref().map(|w| w.get()) };
     let saved = Saved { x: x.get(), mean: mean.get(), rstd: rstd.get(), g: g.get() };
     let (mut dx, mut dw, mut db) = (FloatsMut::new(dx), dw.map(FloatsMut::new), db.map(FloatsMut::new));
     let (dw_sums, db_sums) = (dw.as_mut().map(|d| d.get()), db.as_mut().map(|d| d.get()));
-    Norm { cols, centred, weight, bias: Cow::Borrowed(&[]) }.backward(cpu, saved, dx.get(), dw_sums, db_sums);
+    slopes.backward(cpu, saved, dx.get(), dw_sums, db_sums);
     for out in [Some(dx), dw, db].into_iter().flatten() {
         out.finish(cpu);
     }
@@ -142,18 +142,31 @@ impl<T: Real> Norm<'_, T> {
             dispatch(cpu.isa, Forward { norm: self, eps, x, out, mean, rstd });
         });
     }
+}
 
+/// What all rows of the backward pass share.
+#[derive(Clone, Copy)]
+struct Slopes<'a, T> {
+    cols: usize,
+    centred: bool,
+    weight: Option<&'a [T]>,
+}
+
+impl<T: Real> Slopes<'_, T> {
     fn backward(&self, cpu: &Cpu, saved: Saved<T>, dx: &mut [T], dw: Option<&mut [T]>, db: Option<&mut [T]>) {
         let (cols, rows) = (self.cols, saved.mean.len());
-        let size = rows_per_task(cols, TASK).max(rows.div_ceil(PARTS));
+        // Sums over the rows need a part of each task.
+        let sums = if dw.is_some() || db.is_some() { cols } else { 0 };
+        let parts = if sums > 0 { rows.div_ceil(PARTS) } else { 1 };
+        let size = rows_per_task(cols, TASK).max(parts);
         let tasks = rows.div_ceil(size);
-        let (mut dw_parts, mut db_parts) = (vec![T::default(); tasks * cols], vec![T::default(); tasks * cols]);
-        let parts = ((&mut dw_parts[..], cols), (&mut db_parts[..], cols));
+        let (mut dw_parts, mut db_parts) = (vec![T::default(); tasks * sums], vec![T::default(); tasks * sums]);
+        let parts = ((&mut dw_parts[..], sums), (&mut db_parts[..], sums));
         each3(&cpu.pool, tasks, (dx, size * cols), parts.0, parts.1, |i, dx, dw, db| {
             let rows = i * size..(i * size + size).min(rows);
             let (x, g) = (&saved.x[i * size * cols..][..dx.len()], &saved.g[i * size * cols..][..dx.len()]);
             let saved = Saved { x, g, mean: &saved.mean[rows.clone()], rstd: &saved.rstd[rows] };
-            dispatch(cpu.isa, Backward { norm: self, saved, dx, dw, db });
+            dispatch(cpu.isa, Backward { slopes: *self, saved, dx, dw, db });
         });
         for (out, parts) in [(dw, dw_parts), (db, db_parts)] {
             let Some(out) = out else { continue };
@@ -169,19 +182,6 @@ impl<T: Real> Norm<'_, T> {
 #[inline(always)]
 fn add<T: Real>(x: &[T], sums: &mut [T]) {
     sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
-}
-
-/// sums += x·y
-#[inline(always)]
-fn add_products<T: Real, A: Arch>(x: &[T], y: &[T], sums: &mut [T]) {
-    sums.iter_mut().zip(x.iter().zip(y)).for_each(|(sum, (&x, &y))| *sum = x.fma::<A>(y, *sum));
-}
-
-/// x̂ = (x - mean)·rstd and h = g·weight.
-#[inline(always)]
-fn normalise<T: Real>(x: &[T], g: &[T], weight: &[T], mean: T, rstd: T, normal: &mut [T], h: &mut [T]) {
-    normal.iter_mut().zip(x).for_each(|(normal, &x)| *normal = (x - mean) * rstd);
-    h.iter_mut().zip(g.iter().zip(weight)).for_each(|(h, (&g, &w))| *h = g * w);
 }
 
 struct Forward<'a, T: Real> {
@@ -215,9 +215,10 @@ impl<T: Real> Job for Forward<'_, T> {
 }
 
 struct Backward<'a, T: Real> {
-    norm: &'a Norm<'a, T>,
+    slopes: Slopes<'a, T>,
     saved: Saved<'a, T>,
     dx: &'a mut [T],
+    /// Of the task's rows; empty when nobody asks for them.
     dw: &'a mut [T],
     db: &'a mut [T],
 }
@@ -227,26 +228,26 @@ impl<T: Real> Job for Backward<'_, T> {
 
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let Backward { norm, saved, dx, dw, db } = self;
-        let cols = norm.cols;
+        let Backward { slopes, saved, dx, dw, db } = self;
+        let cols = slopes.cols;
         if cols == 0 {
             return;
         }
-        let (weight, n) = (&norm.weight[..cols], cols as f64);
-        let mut parts = vec![T::default(); 3 * cols];
-        let (dw_part, rest) = parts.split_at_mut(cols);
-        let (db_part, h) = rest.split_at_mut(cols);
+        // What is added up of a few rows, before it is added to the rest.
+        let mut parts = vec![T::default(); 2 * dw.len()];
+        let (dw_part, db_part) = parts.split_at_mut(dw.len());
         for r in 0..saved.mean.len() {
             let (x, g) = (&saved.x[r * cols..][..cols], &saved.g[r * cols..][..cols]);
-            let (mean, rstd, dx) = (saved.mean[r], saved.rstd[r], &mut dx[r * cols..][..cols]);
-            normalise(x, g, weight, mean, rstd, dx, h);
-            let sum_h = T::from_f64(if norm.centred { sum(h, |h| h) / n } else { 0.0 });
-            let sum_hx = T::from_f64(sum2(h, dx, |h, x| h * x) / n);
-            add_products::<T, A>(g, dx, dw_part);
-            add(g, db_part);
-            for (dx, &h) in dx.iter_mut().zip(&*h) {
-                *dx = rstd * (h - sum_h - *dx * sum_hx);
+            let (mean, rstd) = (saved.mean[r], saved.rstd[r]);
+            row_slopes::<T, A>(slopes, [x, g], mean, rstd, &mut dx[r * cols..][..cols]);
+            if dw.is_empty() {
+                continue;
             }
+            let sums = dw_part.iter_mut().zip(db_part.iter_mut());
+            sums.zip(x.iter().zip(g)).for_each(|((dw, db), (&x, &g))| {
+                *dw = ((x - mean) * rstd).fma::<A>(g, *dw);
+                *db = *db + g;
+            });
             if r % SUBTOTAL == SUBTOTAL - 1 || r + 1 == saved.mean.len() {
                 add(dw_part, dw);
                 add(db_part, db);
@@ -254,5 +255,24 @@ impl<T: Real> Job for Backward<'_, T> {
                 db_part.fill(T::default());
             }
         }
+    }
+}
+
+/// dx of one row: two sums in one pass, then the result in another.
+#[inline(always)]
+fn row_slopes<T: Real, A: Arch>(slopes: Slopes<T>, [x, g]: [&[T]; 2], mean: T, rstd: T, dx: &mut [T]) {
+    let n = slopes.cols as f64;
+    let normal = |x: T| (x - mean) * rstd;
+    let [sum_h, sum_hx] = match slopes.weight {
+        Some(weight) => sums([x, g, weight], |[x, g, w]| [g * w, g * w * normal(x)]),
+        None => sums([x, g], |[x, g]| [g, g * normal(x)]),
+    };
+    let mean_h = T::from_f64(if slopes.centred { sum_h / n } else { 0.0 });
+    let mean_hx = T::from_f64(sum_hx / n);
+    let slope = |x: T, h: T| rstd * (h - mean_h - normal(x) * mean_hx);
+    let rows = dx.iter_mut().zip(x.iter().zip(g));
+    match slopes.weight {
+        Some(weight) => rows.zip(weight).for_each(|((dx, (&x, &g)), &w)| *dx = slope(x, g * w)),
+        None => rows.for_each(|(dx, (&x, &g))| *dx = slope(x, g)),
     }
 }

@@ -185,6 +185,40 @@ pub(crate) fn sum2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> f64 {
     total
 }
 
+/// Both Σ of f(x\[0\]\[i\], x\[1\]\[i\], …) over rows of one length.
+#[inline(always)]
+pub(crate) fn sums<T: Real, const N: usize>(rows: [&[T]; N], f: impl Fn([T; N]) -> [T; 2]) -> [f64; 2] {
+    let len = rows[0].len();
+    let rows = rows.map(|row| &row[..len]);
+    if len < LANES {
+        let mut total = [T::default(); 2];
+        for i in 0..len {
+            let [a, b] = f(rows.map(|row| row[i]));
+            total = [total[0] + a, total[1] + b];
+        }
+        return total.map(T::as_f64);
+    }
+    let mut total = [0.0; 2];
+    for start in (0..len).step_by(BLOCK) {
+        let rows = rows.map(|row| row[start..len.min(start + BLOCK)].as_chunks::<LANES>());
+        let mut lanes = [[T::default(); LANES]; 2];
+        for c in 0..rows[0].0.len() {
+            let chunks = rows.map(|(chunks, _)| &chunks[c]);
+            for l in 0..LANES {
+                let [a, b] = f(chunks.map(|chunk| chunk[l]));
+                (lanes[0][l], lanes[1][l]) = (lanes[0][l] + a, lanes[1][l] + b);
+            }
+        }
+        for l in 0..rows[0].1.len() {
+            let [a, b] = f(rows.map(|(_, tail)| tail[l]));
+            (lanes[0][l], lanes[1][l]) = (lanes[0][l] + a, lanes[1][l] + b);
+        }
+        let [a, b] = lanes.map(|lanes| join(lanes, |a, b| a + b).as_f64());
+        total = [total[0] + a, total[1] + b];
+    }
+    total
+}
+
 /// Σ exp(x\[i\] - m)
 #[inline(always)]
 pub(crate) fn sum_exp<T: Real, A: Arch>(x: &[T], m: T) -> f64 {
@@ -293,6 +327,8 @@ mod tests {
             let x: Vec<f32> = (0..n).map(|i| 0.1 + (i % 7) as f32).collect();
             let exact: f64 = x.iter().map(|&x| x as f64 * x as f64).sum();
             let got = sum2(&x, &x, |a, b| a * b);
+            let both = sums([&x, &x], |[a, b]| [a * b, -(a * b)]);
+            assert!((both[0] - exact).abs() <= exact * 1e-6 && both[1] == -both[0], "{n}: {both:?} is not {exact}");
             assert!((got - exact).abs() <= exact * 1e-6, "{n}: {got} is not {exact}");
             assert!((sum(&x, |x| x * x) - exact).abs() <= exact * 1e-6, "{n}");
         }

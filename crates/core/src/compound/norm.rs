@@ -1,8 +1,8 @@
 //! Normalisation of rows: layer normalisation (Ba, Kiros, Hinton 2016), and by the root mean square (Zhang, Sennrich
 //! 2019).
 
-use limpid_kernels::DType;
 use limpid_kernels::norm::{self, Rows};
+use limpid_kernels::{DType, SliceMut};
 use smallvec::{SmallVec, smallvec};
 
 use crate::compound::softmax::wide;
@@ -155,11 +155,18 @@ impl Compound for RowNormGrad {
         inputs[0].0.elements() > 0
     }
 
+    /// Without weight and bias nobody asks for their gradients.
+    fn may_skip(&self, result: usize) -> bool {
+        result > 0
+    }
+
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
         let (rows, cols) = io.rows(0);
         let weight = self.weight.then(|| io.inputs[4]);
         let [dx, dw, db] = &mut io.outputs[..] else { unreachable!("three results") };
-        let (dx, dw, db) = (dx.reborrow(), Some(dw.reborrow()), Some(db.reborrow()));
+        let wanted = |sum: &SliceMut| sum.len() == cols;
+        let (dw, db) = (wanted(dw).then(|| dw.reborrow()), wanted(db).then(|| db.reborrow()));
+        let dx = dx.reborrow();
         norm::row_norm_grad(
             io.cpu,
             Rows { rows, cols, centred: self.centred },

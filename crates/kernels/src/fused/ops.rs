@@ -317,13 +317,15 @@ impl<T: Copy> Job for Select<'_, T> {
     fn run<A: Arch>(self) {
         let Select { c, a, b, y } = self;
         let pairs = y.iter_mut().zip(c);
+        // A choice of values: else the compiler makes it one of addresses, and loads one by one.
+        let choose = |c: i64, a: T, b: T| std::hint::select_unpredictable(c != 0, a, b);
         match (a, b) {
             (Arg::Each(a), Arg::Each(b)) => {
-                pairs.zip(a).zip(b).for_each(|(((y, &c), &a), &b)| *y = if c != 0 { a } else { b });
+                pairs.zip(a).zip(b).for_each(|(((y, &c), &a), &b)| *y = choose(c, a, b));
             }
-            (Arg::Each(a), Arg::One(b)) => pairs.zip(a).for_each(|((y, &c), &a)| *y = if c != 0 { a } else { b }),
-            (Arg::One(a), Arg::Each(b)) => pairs.zip(b).for_each(|((y, &c), &b)| *y = if c != 0 { a } else { b }),
-            (Arg::One(a), Arg::One(b)) => pairs.for_each(|(y, &c)| *y = if c != 0 { a } else { b }),
+            (Arg::Each(a), Arg::One(b)) => pairs.zip(a).for_each(|((y, &c), &a)| *y = choose(c, a, b)),
+            (Arg::One(a), Arg::Each(b)) => pairs.zip(b).for_each(|((y, &c), &b)| *y = choose(c, a, b)),
+            (Arg::One(a), Arg::One(b)) => pairs.for_each(|(y, &c)| *y = choose(c, a, b)),
         }
     }
 }
