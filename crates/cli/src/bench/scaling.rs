@@ -35,15 +35,15 @@ const SERIES: &[Series] = &[
         values: &[128, 256, 512, 1024, 2048],
         prepare: |batch| mlp(batch, 256, 3),
         time: |n| n,
-        memory: |n| n,
+        memory: |n| of_layers(n, 256.0, 3.0),
     },
     Series {
         name: "MLP, training",
         axis: "width",
-        values: &[64, 128, 256, 512, 1024],
+        values: &[128, 256, 512, 1024],
         prepare: |width| mlp(512, width, 3),
         time: |n| n * n,
-        memory: |n| n,
+        memory: |n| of_layers(512.0, n, 3.0),
     },
     Series {
         name: "MLP, training",
@@ -51,7 +51,7 @@ const SERIES: &[Series] = &[
         values: &[2, 4, 8, 16, 32],
         prepare: |depth| mlp(256, 256, depth),
         time: |n| n,
-        memory: |n| n,
+        memory: |n| of_layers(256.0, 256.0, n),
     },
     Series {
         name: "LSTM, training",
@@ -59,7 +59,8 @@ const SERIES: &[Series] = &[
         values: &[16, 32, 64, 128, 256],
         prepare: |time| training(lstm(), Tensor::randn([8, time, 64])),
         time: |n| n,
-        memory: |n| n,
+        // Of each step the four gates, their gradients, the cell and the hidden state; and the weights' gradients.
+        memory: |n| n * (8 * 10 * 256) as f64 + (4 * 256 * (64 + 256)) as f64,
     },
     Series {
         name: "attention, forward",
@@ -87,6 +88,11 @@ const SERIES: &[Series] = &[
         memory: |_| 1.0,
     },
 ];
+
+/// What training holds: each layer's output, a gradient on its way, and the gradients of the square weights.
+fn of_layers(batch: f64, width: f64, depth: f64) -> f64 {
+    batch * width * (depth + 1.0) + width * width * depth
+}
 
 /// A square network on a batch of random numbers.
 fn mlp(batch: usize, width: usize, depth: usize) -> Result<Step> {
