@@ -74,6 +74,31 @@ fn zip<T: Copy, U: Copy>(a: Arg<T>, b: Arg<T>, y: &mut [U], f: impl Fn(T, T) -> 
     }
 }
 
+/// As [`zip`] for a function that is long: called by its name, so that it is inlined into each loop with the loop's
+/// instruction set. Handed over as a value it would become a call, and its multiply-adds calls of a library.
+macro_rules! zip_long {
+    ($a:expr, $b:expr, $y:expr, $f:path) => {
+        match ($a, $b) {
+            (Arg::Each(a), Arg::Each(b)) => {
+                for ((y, &a), &b) in $y.iter_mut().zip(a).zip(b) {
+                    *y = $f(a, b);
+                }
+            }
+            (Arg::Each(a), Arg::One(b)) => {
+                for (y, &a) in $y.iter_mut().zip(a) {
+                    *y = $f(a, b);
+                }
+            }
+            (Arg::One(a), Arg::Each(b)) => {
+                for (y, &b) in $y.iter_mut().zip(b) {
+                    *y = $f(a, b);
+                }
+            }
+            (Arg::One(a), Arg::One(b)) => $y.fill($f(a, b)),
+        }
+    };
+}
+
 /// y = f(a), for integers.
 pub(super) fn unary_i64(isa: Isa, f: UnaryFn, x: &[i64], y: &mut [i64]) {
     dispatch(isa, UnaryI64 { f, x, y });
@@ -152,7 +177,7 @@ impl Job for Binary<'_, f32, f32> {
             BinaryFn::DivFloor => zip(a, b, y, div_floor_f32),
             BinaryFn::RemTrunc => zip(a, b, y, |a, b| a % b),
             BinaryFn::RemFloor => zip(a, b, y, rem_floor_f32),
-            BinaryFn::Pow => zip(a, b, y, math::f32::pow::<A>),
+            BinaryFn::Pow => zip_long!(a, b, y, math::f32::pow::<A>),
             BinaryFn::Max => zip(a, b, y, Lane::max),
             BinaryFn::Min => zip(a, b, y, Lane::min),
             _ => unreachable!("not a function of floats: {f:?}"),
@@ -175,7 +200,7 @@ impl Job for Binary<'_, f64, f64> {
             BinaryFn::DivFloor => zip(a, b, y, div_floor_f64),
             BinaryFn::RemTrunc => zip(a, b, y, |a, b| a % b),
             BinaryFn::RemFloor => zip(a, b, y, rem_floor_f64),
-            BinaryFn::Pow => zip(a, b, y, math::f64::pow::<A>),
+            BinaryFn::Pow => zip_long!(a, b, y, math::f64::pow::<A>),
             BinaryFn::Max => zip(a, b, y, Lane::max),
             BinaryFn::Min => zip(a, b, y, Lane::min),
             _ => unreachable!("not a function of floats: {f:?}"),
