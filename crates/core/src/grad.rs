@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result};
 use crate::graph::{IdMap, Recording};
 use crate::node::Node;
-use crate::op::{Backward, Grads, Mark, Op, structure};
+use crate::op::{Backward, Grads, Mark, Op, movement, structure};
 use crate::origin;
 use crate::rows::Rows;
 use crate::tensor::Tensor;
@@ -244,6 +244,6 @@ fn consumed(node: &Node, by: &origin::Origin) -> Error {
 fn add(slot: &mut Option<Tensor>, grad: Tensor) {
     *slot = Some(match slot.take() {
         None => grad,
-        Some(sum) => sum + grad,
+        Some(sum) => movement::sum_of_pieces(&sum, &grad).unwrap_or_else(|| sum + grad),
     });
 }

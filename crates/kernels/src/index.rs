@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Cpu;
 use crate::arithmetic::{Accumulator, Arithmetic, Typed, by_dtype, same_size};
+use crate::dot::prefetch;
 use crate::dtype::{DType, Element};
 use crate::floats::{Floats, FloatsMut};
-use crate::parts::{Shared, each};
+use crate::parts::{Shared, each, rows_per_task};
 use crate::slice::{Slice, SliceMut};
 
 /// Elements that one task moves.
@@ -247,6 +248,15 @@ pub fn gather(
 fn gather_elements<T: Element>(cpu: &Cpu, space: &Space, src: Slice, mut out: SliceMut) -> Result<(), IndexFault> {
     let src = src.get::<T>();
     let first = AtomicUsize::new(usize::MAX);
+    if let Some(table) = Table::of(space) {
+        let rows = rows_per_task(table.width, TASK);
+        each(&cpu.pool, table.count.div_ceil(rows), (out.get::<T>(), rows * table.width), |task, out| {
+            if let Some(row) = table.copy(task * rows, src, out) {
+                first.fetch_min(row * table.width, Ordering::Relaxed);
+            }
+        });
+        return space.fault(first);
+    }
     each(&cpu.pool, space.len.div_ceil(TASK), (out.get::<T>(), TASK), |task, out| {
         let start = task * TASK;
         let mut done = 0;
@@ -260,6 +270,58 @@ fn gather_elements<T: Element>(cpu: &Cpu, space: &Space, src: Slice, mut out: Sl
         });
     });
     space.fault(first)
+}
+
+/// Whole rows of a matrix at an index of one dimension: an embedding.
+struct Table<'a> {
+    index: &'a [i64],
+    offset: isize,
+    stride: isize,
+    /// Rows that are read.
+    count: usize,
+    /// Rows that there are.
+    size: usize,
+    width: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Bytes that are fetched ahead: rows are far apart, and the processor does not guess where.
+    const AHEAD: usize = 2048;
+
+    fn of(space: &Space<'a>) -> Option<Table<'a>> {
+        let [rows, row] = space.dims[..] else { return None };
+        let whole = rows.axis && row.index == 0 && row.indexed == 1 && space.step == row.size;
+        whole.then_some(Table {
+            index: space.index,
+            offset: space.offset,
+            stride: rows.index,
+            count: rows.size,
+            size: space.size,
+            width: row.size,
+        })
+    }
+
+    /// Where row `i` of the result comes from, unless the index is out of range.
+    #[inline(always)]
+    fn start(&self, i: usize) -> Option<usize> {
+        let value = self.index[(self.offset + i as isize * self.stride) as usize];
+        ((value as u64) < self.size as u64).then(|| value as usize * self.width)
+    }
+
+    /// Copies the rows from `first` on that `out` has room for; returns the first whose index is bad.
+    fn copy<T: Element>(&self, first: usize, src: &[T], out: &mut [T]) -> Option<usize> {
+        let bytes = self.width * size_of::<T>();
+        let (ahead, end) = (Self::AHEAD.div_ceil(bytes.max(1)), first + out.len() / self.width);
+        for (i, out) in out.chunks_exact_mut(self.width).enumerate() {
+            if let Some(start) = (i + ahead < end - first).then(|| self.start(first + i + ahead)).flatten() {
+                let row = src[start..].as_ptr();
+                (0..bytes.min(Self::AHEAD)).step_by(64).for_each(|at| prefetch(row.wrapping_byte_add(at)));
+            }
+            let Some(start) = self.start(first + i) else { return Some(first + i) };
+            out.copy_from_slice(&src[start..start + self.width]);
+        }
+        None
+    }
 }
 
 /// One row; returns where the first bad index is.

@@ -95,11 +95,11 @@ impl Block {
         // [batch, time, width] → [3, batch, heads, time, width of a head]
         let sizes = [batch, time, 3, self.heads, width / self.heads];
         let qkv = self.qkv.forward(&self.ln1.forward(x)).view(sizes).permute([2, 0, 3, 1, 4]);
-        let [q, k, v] = [0, 1, 2].map(|i| qkv.select(0, i));
+        let [q, k, v] = &qkv.unbind(0)[..] else { unreachable!("three parts") };
         let causal = AttentionOptions::new().is_causal(time > 1);
         let seen = match cache {
-            Some(cache) => cache.attend(&q, &k, &v, causal),
-            None => q.scaled_dot_product_attention(&k, &v, &causal),
+            Some(cache) => cache.attend(q, k, v, causal),
+            None => q.scaled_dot_product_attention(k, v, &causal),
         };
         let x = x + self.proj.forward(&seen.transpose(1, 2).view([batch, time, width]));
         &x + self.down.forward(&self.up.forward(&self.ln2.forward(&x)).gelu())

@@ -36,7 +36,7 @@ use crate::error::Result;
 use crate::op::{Backward, Grads, Op, Saves};
 use crate::reference::Array;
 use crate::region::{Meta, Region, parts};
-use crate::shape::Shape;
+use crate::shape::{Shape, Strides};
 use crate::tensor::Tensor;
 
 /// An operation with a body in primitives.
@@ -79,6 +79,12 @@ pub(crate) trait Compound: Debug + Send + Sync {
         false
     }
 
+    /// Whether the kernel reads the floats of input `i` by strides ([`Io::strides`]), of which none is negative, where
+    /// the elements of its last axis are side by side.
+    fn reads_rows_apart(&self, _i: usize) -> bool {
+        false
+    }
+
     /// Whether the kernel checks values and may refuse them.
     fn may_fail(&self) -> bool {
         false
@@ -89,7 +95,7 @@ pub(crate) trait Compound: Debug + Send + Sync {
         false
     }
 
-    /// Runs the kernel: contiguous inputs to contiguous results.
+    /// Runs the kernel: inputs that are contiguous, but those it reads by strides, to contiguous results.
     fn run(&self, _io: &mut Io<'_>) -> Result<(), Fault> {
         unreachable!("{} has no kernel", self.name())
     }
@@ -100,6 +106,8 @@ pub(crate) trait Compound: Debug + Send + Sync {
 pub(crate) struct Io<'a> {
     pub(crate) cpu: &'a Cpu,
     pub(crate) shapes: &'a [Shape],
+    /// Of the inputs, in elements.
+    pub(crate) strides: &'a [Strides],
     pub(crate) inputs: Vec<Slice<'a>>,
     pub(crate) outputs: Vec<SliceMut<'a>>,
 }

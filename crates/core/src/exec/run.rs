@@ -138,6 +138,14 @@ impl Machine<'_> {
         Loc { start: loc.start + start, len: count * size, ..loc }
     }
 
+    /// The bytes from the first to the last element of a value whose strides are not negative.
+    fn reached_loc(&self, p: &Plain) -> Loc {
+        let loc = self.plain_loc(p);
+        let reach = |(&n, &stride): (&usize, &isize)| n.saturating_sub(1) * stride.unsigned_abs();
+        let span = 1 + p.shape.iter().zip(&p.view.strides).map(reach).sum::<usize>();
+        Loc { len: if loc.len == 0 { 0 } else { span * p.dtype.size() }, ..loc }
+    }
+
     fn step(&mut self, step: &Step) -> Result<(), Stop> {
         stats::kernel();
         match &step.work {
@@ -156,13 +164,15 @@ impl Machine<'_> {
             }
             Work::Primitive { op, inputs, outs, shape } => self.primitive(op, inputs, outs, shape),
             Work::Compound { compound, inputs, outs } => {
-                let reads: Few<Loc> = inputs.iter().map(|p| self.plain_loc(p)).collect();
+                let reads: Few<Loc> = inputs.iter().map(|p| self.reached_loc(p)).collect();
                 let writes = self.out_locs(outs);
                 let shapes: Few<Shape> = inputs.iter().map(|p| p.shape.clone()).collect();
+                let strides: Few<Strides> = inputs.iter().map(|p| p.view.strides.clone()).collect();
                 let lent = self.ws.operands(&reads, &writes);
                 let mut io = Io {
                     cpu: self.cpu,
                     shapes: &shapes,
+                    strides: &strides,
                     inputs: lent.reads.iter().zip(inputs).map(|(bytes, p)| Slice::new(p.dtype, bytes)).collect(),
                     outputs: lent
                         .writes

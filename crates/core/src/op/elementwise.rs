@@ -1,5 +1,7 @@
 //! One result element from the elements at the same place.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
 use half::{bf16, f16};
 use limpid_kernels::DType;
 use limpid_kernels::Number;
@@ -81,6 +83,8 @@ pub(crate) fn unary_name(f: UnaryFn) -> &'static str {
         UnaryFn::Atan => "atan",
         UnaryFn::Erf => "erf",
         UnaryFn::Sigmoid => "sigmoid",
+        UnaryFn::Gelu => "gelu",
+        UnaryFn::GeluSlope => "gelu_slope",
         UnaryFn::Floor => "floor",
         UnaryFn::Ceil => "ceil",
         UnaryFn::Trunc => "trunc",
@@ -117,11 +121,20 @@ pub(crate) fn unary_saves(f: UnaryFn) -> Saves {
     match f {
         UnaryFn::Exp | UnaryFn::Expm1 | UnaryFn::Sqrt | UnaryFn::Tanh | UnaryFn::Sigmoid => Saves::OUTPUT,
         UnaryFn::Neg | UnaryFn::Floor | UnaryFn::Ceil | UnaryFn::Trunc | UnaryFn::Round => Saves::NOTHING,
-        UnaryFn::Abs | UnaryFn::Log | UnaryFn::Log1p | UnaryFn::Sin | UnaryFn::Cos | UnaryFn::Atan | UnaryFn::Erf => {
-            Saves::INPUTS
-        }
+        UnaryFn::Abs
+        | UnaryFn::Log
+        | UnaryFn::Log1p
+        | UnaryFn::Sin
+        | UnaryFn::Cos
+        | UnaryFn::Atan
+        | UnaryFn::Erf
+        | UnaryFn::Gelu
+        | UnaryFn::GeluSlope => Saves::INPUTS,
     }
 }
+
+/// 1/√(2π): the density of the normal at 0.
+const DENSITY: f64 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 
 /// The gradient of y = f(x), g the gradient of y.
 pub(crate) fn unary_vjp(f: UnaryFn, b: &Backward<'_>) -> Grads {
@@ -148,9 +161,16 @@ pub(crate) fn unary_vjp(f: UnaryFn, b: &Backward<'_>) -> Grads {
         // g·(1 − y²)
         UnaryFn::Tanh => g * (y.constant_like(1.0) - y * y),
         // g·(2/√π)·exp(−x²)
-        UnaryFn::Erf => g * x.constant_like(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp(),
+        UnaryFn::Erf => g * x.constant_like(FRAC_2_SQRT_PI) * (-(x * x)).exp(),
         // g·y·(1 − y)
         UnaryFn::Sigmoid => g * (y * (y.constant_like(1.0) - y)),
+        UnaryFn::Gelu => g * unary(UnaryFn::GeluSlope, x),
+        // g·(2 − x²)·e^(−x²/2)/√(2π)
+        UnaryFn::GeluSlope => {
+            let square = x * x;
+            let density = (&square * x.constant_like(-0.5)).exp() * x.constant_like(DENSITY);
+            g * ((x.constant_like(2.0) - square) * density)
+        }
         // Constant between the steps: torch's gradient is zero, not absent.
         UnaryFn::Floor | UnaryFn::Ceil | UnaryFn::Trunc | UnaryFn::Round => g.zeros_like(),
     };
@@ -259,6 +279,8 @@ pub(crate) fn unary_reference(f: UnaryFn, x: &Array) -> Array {
                 UnaryFn::Erf => erf(v),
                 UnaryFn::Sigmoid if v < -30.0 => v.exp() / (1.0 + v.exp()),
                 UnaryFn::Sigmoid => 1.0 / (1.0 + (-v).exp()),
+                UnaryFn::Gelu => v * 0.5 * (1.0 + erf(v * FRAC_1_SQRT_2)),
+                UnaryFn::GeluSlope => 0.5 * (1.0 + erf(v * FRAC_1_SQRT_2)) + v * DENSITY * (-0.5 * v * v).exp(),
                 UnaryFn::Floor => v.floor(),
                 UnaryFn::Ceil => v.ceil(),
                 UnaryFn::Trunc => v.trunc(),
@@ -283,7 +305,7 @@ fn erf(x: f64) -> f64 {
             term *= 2.0 * a * a / (2.0 * n + 1.0);
             sum += term;
         }
-        return (std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum).copysign(x);
+        return (FRAC_2_SQRT_PI * (-a * a).exp() * sum).copysign(x);
     }
     let fraction = (1..=80).rev().fold(0.0, |f, n| f64::from(n) / 2.0 / (a + f));
     let erfc = (-a * a).exp() / std::f64::consts::PI.sqrt() / (a + fraction);

@@ -404,7 +404,7 @@ impl Op {
             Op::Reshape => movement::reshape_vjp(b),
             Op::Permute(axes) => movement::permute_vjp(axes, b),
             Op::Broadcast => movement::broadcast_vjp(b),
-            Op::Slice { axis, start, step, .. } => movement::slice_vjp(*axis, *start, *step, b),
+            Op::Slice { axis, start, step, fixed } => movement::slice_vjp(*axis, *start, *step, *fixed, b),
             Op::Pad { axis, lo, interior } => movement::pad_vjp(*axis, *lo, *interior, b),
             Op::Concat { axis } => movement::concat_vjp(*axis, b),
             Op::Window { axis, stride, dilation } => movement::window_vjp(*axis, *stride, *dilation, b),

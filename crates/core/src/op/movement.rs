@@ -60,6 +60,46 @@ pub(crate) fn slice(x: &Tensor, axis: usize, start: i64, step: i64, len: usize) 
     Tensor::record(Op::Slice { axis, start, step, fixed }, &[x], x.shape().with(axis, len), x.dtype())
 }
 
+/// [`slice`] with step 1 where the start belongs to the structure: one of the pieces that an axis is cut into.
+#[track_caller]
+pub(crate) fn piece(x: &Tensor, axis: usize, start: usize, len: usize) -> Tensor {
+    if start == 0 && len == x.shape()[axis] {
+        return x.clone();
+    }
+    let op = Op::Slice { axis, start: start as i64, step: 1, fixed: true };
+    Tensor::record(op, &[x], x.shape().with(axis, len), x.dtype())
+}
+
+/// a + b, if they are pieces side by side with zeros around: the pieces one after the other. So the gradient of what is
+/// cut into pieces is written once.
+#[track_caller]
+pub(crate) fn sum_of_pieces(a: &Tensor, b: &Tensor) -> Option<Tensor> {
+    let inside = |x: &Tensor| match x.node.op {
+        Op::Pad { axis, lo, interior: 0 } => {
+            let inputs = x.node.inputs();
+            let zero = inputs.get(1).is_some_and(|fill| matches!(fill.op, Op::Const(n) if n.as_f64() == 0.0));
+            zero.then(|| (axis, lo, Tensor::hold(inputs[0].clone())))
+        }
+        _ => None,
+    };
+    let ((axis, first, x), (other, second, y)) = (inside(a)?, inside(b)?);
+    let (lo, x, y) = if first < second { (first, x, y) } else { (second, y, x) };
+    if axis != other || lo + x.shape()[axis] != first.max(second) || a.shape() != b.shape() {
+        return None;
+    }
+    let mut pieces = Vec::new();
+    for piece in [x, y] {
+        match piece.node.op {
+            Op::Concat { axis: joined } if joined == axis && !piece.node.has_value() => {
+                pieces.extend(piece.node.inputs().iter().map(|node| Tensor::hold(node.clone())));
+            }
+            _ => pieces.push(piece),
+        }
+    }
+    let joined = concat(&pieces.iter().collect::<Vec<_>>(), axis);
+    Some(pad(&joined, axis, lo, 0, a.shape()[axis], &zero(a)))
+}
+
 /// y[lo + i·(interior+1)] = x[i] along `axis`, `fill` (shape `[]`) elsewhere; `len` is the new size.
 #[track_caller]
 pub(crate) fn pad(x: &Tensor, axis: usize, lo: usize, interior: usize, len: usize, fill: &Tensor) -> Tensor {
@@ -128,7 +168,7 @@ pub(crate) fn broadcast_vjp(b: &Backward<'_>) -> Grads {
 }
 
 /// Zeros between and around; flipped first when the step is negative.
-pub(crate) fn slice_vjp(axis: usize, start: i64, step: i64, b: &Backward<'_>) -> Grads {
+pub(crate) fn slice_vjp(axis: usize, start: i64, step: i64, fixed: bool, b: &Backward<'_>) -> Grads {
     let (x, g) = (&b.inputs[0], b.g());
     let (size, len) = (x.shape()[axis], g.shape()[axis]);
     let forward = if step < 0 && len > 0 { slice(g, axis, len as i64 - 1, -1, len) } else { g.clone() };
@@ -136,7 +176,7 @@ pub(crate) fn slice_vjp(axis: usize, start: i64, step: i64, b: &Backward<'_>) ->
     if len == 0 {
         return smallvec![Some(x.zeros_like())];
     }
-    if step == 1 {
+    if step == 1 && !fixed {
         // The start is a number of the host, so it stays one in the gradient: 469 batches, one plan.
         return smallvec![Some(write(&x.zeros_like(), axis, first, &forward))];
     }

@@ -3,11 +3,11 @@
 //! Where a formula has two sides, the one that is not taken is computed at 0: a large x would make it infinite, and
 //! 0·∞ in its gradient is NaN.
 
-use std::f64::consts::FRAC_1_SQRT_2;
-
 use limpid_kernels::Number;
+use limpid_kernels::fused::UnaryFn;
 
 use crate::error::Error;
+use crate::op::elementwise;
 use crate::sugar::operators::Value;
 use crate::sugar::shape::as_type;
 use crate::tensor::Tensor;
@@ -30,9 +30,7 @@ impl Tensor {
     /// x·Φ(x) with Φ the distribution of the normal: x/2·(1 + erf(x/√2)). Torch's `gelu`.
     #[track_caller]
     pub fn gelu(&self) -> Tensor {
-        let x = self.to_float();
-        let phi = (&x * x.constant_like(FRAC_1_SQRT_2)).erf() + x.constant_like(1.0);
-        &x * x.constant_like(0.5) * phi
+        elementwise::unary(UnaryFn::Gelu, &self.to_float())
     }
 
     /// x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))). Torch's `gelu(approximate="tanh")`.

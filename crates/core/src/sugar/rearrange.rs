@@ -83,11 +83,8 @@ impl Tensor {
     #[track_caller]
     pub fn unbind(&self, dim: isize) -> Vec<Tensor> {
         let Some(axis) = self.shape().axis(dim) else { return vec![self.bad_axis("unbind", dim)] };
-        let mut slices = Vec::new();
-        for at in 0..self.shape()[axis] {
-            slices.push(self.select(dim, at as isize));
-        }
-        slices
+        let row = |at: usize| movement::reshape(&movement::piece(self, axis, at, 1), self.shape().without(axis));
+        (0..self.shape()[axis]).map(row).collect()
     }
 
     /// At least one axis: a scalar as `[1]`. Torch's `atleast_1d`.

@@ -255,7 +255,7 @@ impl Tensor {
         }
         let len = self.shape()[axis];
         (0..len.max(1).div_ceil(size))
-            .map(|i| movement::slice(self, axis, (i * size) as i64, 1, size.min(len - i * size)))
+            .map(|i| movement::piece(self, axis, i * size, size.min(len - i * size)))
             .collect()
     }
 
@@ -277,7 +277,7 @@ impl Tensor {
         let mut start = 0;
         let piece = |&size: &usize| {
             start += size;
-            movement::slice(self, axis, if size == 0 { 0 } else { (start - size) as i64 }, 1, size)
+            movement::piece(self, axis, if size == 0 { 0 } else { start - size }, size)
         };
         sizes.iter().map(piece).collect()
     }

@@ -136,6 +136,7 @@ const ONE: &[(&str, bool, One)] = &[
     ("tan", false, |x| vec![(x * 0.5).tan()]),
     ("tanh", false, |x| vec![x.tanh()]),
     ("erf", false, |x| vec![x.erf()]),
+    ("gelu", false, |x| vec![x.gelu()]),
     ("erfc", false, |x| vec![x.erfc()]),
     ("sigmoid", false, |x| vec![x.sigmoid()]),
     ("log_sigmoid", false, |x| vec![x.log_sigmoid()]),

@@ -290,7 +290,7 @@ impl Maker {
         let x = self.float();
         let t = x.t.clone();
         let near = if x.mag > 2.0 { t.tanh() } else { t.clone() };
-        match self.dice.below(34) {
+        match self.dice.below(36) {
             28 => self.derive(t.atan(), 1.6, &[&x], 1.0, 2.0, false),
             29..=30 => self.special(&x, &near),
             0 => self.derive(near.exp(), 8.0, &[&x], 8.0, 4.0, false),
@@ -303,7 +303,7 @@ impl Maker {
             7 => self.derive(t.tanh(), 1.0, &[&x], 1.0, 2.0, false),
             8 => self.derive(t.erf(), 1.0, &[&x], 1.2, 2.0, false),
             9 => self.derive(t.sigmoid(), 1.0, &[&x], 0.3, 2.0, false),
-            10 => self.derive(t.gelu(), x.mag, &[&x], 1.2, 8.0, false),
+            10 | 34 | 35 => self.derive(t.gelu(), x.mag, &[&x], 1.2, 8.0, false),
             11 => self.derive(t.silu(), x.mag, &[&x], 1.2, 4.0, false),
             12 => self.derive(t.relu(), x.mag, &[&x], 1.0, 0.0, true),
             13 => self.derive(-&t, x.mag, &[&x], 1.0, 0.0, true),

@@ -62,7 +62,7 @@ const CHAIN: usize = 256;
 
 /// Asks for the cache line of `p`, which may be any address.
 #[inline(always)]
-pub(super) fn prefetch<T>(p: *const T) {
+pub(crate) fn prefetch<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -7,6 +7,7 @@
 //!
 //! f16 and bf16 are widened to f32, summed in f32 and rounded once; integers wrap.
 
+mod blocks;
 mod gemm;
 mod gemv;
 mod half;
@@ -33,6 +34,8 @@ use crate::Cpu;
 use crate::dtype::{DType, Element};
 use crate::slice::{Slice, SliceMut};
 
+pub(crate) use blocks::{Block, Blocks};
+pub(crate) use micro::prefetch;
 use pack::Range;
 pub(crate) use panels::{Factor, Panels};
 use vector::Real;

@@ -34,6 +34,10 @@ pub enum UnaryFn {
     Erf,
     /// 1 / (1 + e⁻ˣ)
     Sigmoid,
+    /// x·Φ(x), Φ the distribution of the normal.
+    Gelu,
+    /// Φ(x) + x·Φ′(x): the slope of [`UnaryFn::Gelu`].
+    GeluSlope,
     /// The largest whole number that is not above x.
     Floor,
     /// The smallest whole number that is not below x.
@@ -46,7 +50,7 @@ pub enum UnaryFn {
 
 impl UnaryFn {
     /// All of them.
-    pub const ALL: [UnaryFn; 17] = [
+    pub const ALL: [UnaryFn; 19] = [
         UnaryFn::Neg,
         UnaryFn::Abs,
         UnaryFn::Exp,
@@ -60,6 +64,8 @@ impl UnaryFn {
         UnaryFn::Tanh,
         UnaryFn::Erf,
         UnaryFn::Sigmoid,
+        UnaryFn::Gelu,
+        UnaryFn::GeluSlope,
         UnaryFn::Floor,
         UnaryFn::Ceil,
         UnaryFn::Trunc,

@@ -520,3 +520,16 @@ pub(super) fn pow_specials(x: f64, y: f64, power: f64) -> f64 {
     let power = if x.is_nan() || y.is_nan() { f64::NAN } else { power };
     if x == 1.0 || y == 0.0 { 1.0 } else { power }
 }
+
+/// x·Φ(x) = x/2·(1 + erf(x/√2))
+#[inline(always)]
+pub fn gelu<A: Arch>(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf::<A>(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// Φ(x) + x·e^(−x²/2)/√(2π)
+#[inline(always)]
+pub fn gelu_slope<A: Arch>(x: f64) -> f64 {
+    let density = exp::<A>(-0.5 * x * x) * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
+    0.5 * (1.0 + erf::<A>(x * std::f64::consts::FRAC_1_SQRT_2)) + x * density
+}

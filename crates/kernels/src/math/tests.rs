@@ -130,6 +130,56 @@ fn f32_functions_keep_their_bounds() {
     }
 }
 
+/// Φ(x) and the density of the normal, without cancellation (Abramowitz & Stegun 26.2.10 and 26.2.14).
+fn normal(x: Double) -> (Double, Double) {
+    let (z, density) = (x.abs(), (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt());
+    let tail = if z < 2.0 {
+        // 1/2 − density·Σ z^(2n+1)/(1·3·…·(2n+1))
+        let mut term = z;
+        0.5 - density * (1..100).map(|n| (term, term *= z * z / (2 * n + 1) as Double).0).sum::<Double>()
+    } else {
+        density / (1..300).rev().fold(z, |below, n| z + n as Double / below)
+    };
+    (if x < 0.0 { tail } else { 1.0 - tail }, density)
+}
+
+#[test]
+fn gelu_and_its_slope_are_those_of_the_normal() {
+    let mut rng = Rng(12);
+    let mut x: Vec<Single> =
+        (0..200_000).map(|_| (rng.next() as i32) as Single * (15.0 / i32::MAX as Single)).collect();
+    x.extend(boundaries().into_iter().filter(|x| x.is_finite()));
+    let mut y = vec![0.0; x.len()];
+    for isa in Isa::available() {
+        unary_f32(isa, UnaryFn::Gelu, &x, &mut y);
+        for (&x, &y) in x.iter().zip(&y) {
+            let truth = Double::from(x) * normal(x.into()).0;
+            // Below 1e-30 the tail is no normal number; without a fused multiply-add its exponent is rounded.
+            let relative = 7e-7 + if isa == Isa::Portable { 4e-8 * Double::from(x * x) } else { 0.0 };
+            let error = (Double::from(y) - truth).abs();
+            assert!(error <= relative * truth.abs() + 1e-30, "gelu({x:e}) on {isa:?}: {y:e}, not {truth:e}");
+        }
+        unary_f32(isa, UnaryFn::GeluSlope, &x, &mut y);
+        for (&x, &y) in x.iter().zip(&y) {
+            let (below, density) = normal(x.into());
+            let truth = below + Double::from(x) * density;
+            assert!((Double::from(y) - truth).abs() <= 4e-7, "slope of gelu at {x:e} on {isa:?}: {y:e}, not {truth:e}");
+        }
+        let wide: Vec<Double> = x.iter().map(|&x| x.into()).collect();
+        let mut y = vec![0.0; x.len()];
+        unary_f64(isa, UnaryFn::Gelu, &wide, &mut y);
+        let near = |x: Double, y: Double| (y - x * normal(x).0).abs() <= 1e-15 * x.abs();
+        assert!(wide.iter().zip(&y).all(|(&x, &y)| near(x, y)), "gelu in f64 on {isa:?}");
+        unary_f64(isa, UnaryFn::GeluSlope, &wide, &mut y);
+        let near = |x: Double, y: Double| (y - (normal(x).0 + x * normal(x).1)).abs() <= 3e-15;
+        assert!(wide.iter().zip(&y).all(|(&x, &y)| near(x, y)), "slope of gelu in f64 on {isa:?}");
+        let mut y = [0.0; 4];
+        unary_f32(isa, UnaryFn::Gelu, &[Single::INFINITY, Single::NEG_INFINITY, Single::NAN, -0.0], &mut y);
+        // As PyTorch: −∞·0.
+        assert!(y[0] == Single::INFINITY && y[1].is_nan() && y[2].is_nan() && y[3].to_bits() == 1 << 31, "{y:?}");
+    }
+}
+
 #[test]
 fn f32_signs_of_zero() {
     for f in [UnaryFn::Expm1, UnaryFn::Log1p, UnaryFn::Sin, UnaryFn::Atan, UnaryFn::Tanh, UnaryFn::Erf] {

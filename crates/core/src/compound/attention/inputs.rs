@@ -48,6 +48,7 @@ pub(super) struct Flat {
     pub(super) v: Tensor,
     pub(super) mask: Option<Tensor>,
     pub(super) scale: Option<Tensor>,
+    pub(super) length: Option<Tensor>,
     pub(super) batch: Shape,
 }
 
@@ -85,17 +86,11 @@ impl Flat {
         let mask = added(options, &full, q.dtype())?;
         let (q, k, v, mask) = grouped(q, k, v, mask, heads);
         let (q, k, v, batches) = flattened(&q, &k, &v);
-        let mut mask = mask.map(|mask| four_axes(&mask, &batches));
-        if let Some(length) = &options.length {
-            let row = seen(length, k.size(-2), q.dtype())?;
-            mask = Some(match mask {
-                Some(mask) => mask + row,
-                None => row,
-            });
-        }
+        let mask = mask.map(|mask| four_axes(&mask, &batches));
+        let length = options.length.as_ref().map(one_length).transpose()?;
         let wide = if q.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
         let scale = options.scale.map(|scale| source::scalar(Number::Float(scale), wide));
-        Ok(Flat { q, k, v, mask, scale, batch })
+        Ok(Flat { q, k, v, mask, scale, length, batch })
     }
 }
 
@@ -148,14 +143,20 @@ fn barrier(seen: &Tensor, dtype: DType) -> Tensor {
     elementwise::select(seen, &zero, &zero.constant_like(f64::NEG_INFINITY))
 }
 
-/// What bars all keys but the first `length`: [1, 1, 1, S].
+/// `length`, if it is one i64.
 #[track_caller]
-fn seen(length: &Tensor, s: usize, dtype: DType) -> Result<Tensor> {
+fn one_length(length: &Tensor) -> Result<Tensor> {
     if length.numel() != 1 || length.dtype() != DType::I64 {
         return Err(refused(format!("the length is {} {}, not one i64", length.dtype(), length.shape())));
     }
+    Ok(movement::reshape(length, Shape::scalar()))
+}
+
+/// What bars all keys but the first `length`: [1, 1, 1, S].
+#[track_caller]
+pub(super) fn seen(length: &Tensor, s: usize, dtype: DType) -> Tensor {
     let row = Shape::from([1, 1, 1, s]);
-    Ok(barrier(&source::iota(row.clone(), 3).lt(length.reshape([]).expand_to(&row)), dtype))
+    barrier(&source::iota(row.clone(), 3).lt(movement::reshape(length, Shape::scalar()).expand_to(&row)), dtype)
 }
 
 /// Axis −3 of `t` as two, of sizes `groups` and what is left.
@@ -196,23 +197,27 @@ fn grouped(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<Tensor>, heads: Opti
     (split_heads(q, groups), lacking(k), lacking(v), mask)
 }
 
-/// One batch axis each, and what the batches of the result were: those at the end that keys and values lack are
-/// shared by all queries there.
+/// Samples and heads each, and what the batches of the result were: those at the end that keys and values lack are
+/// heads that share them.
 #[track_caller]
 fn flattened(q: &Tensor, k: &Tensor, v: &Tensor) -> (Tensor, Tensor, Tensor, Shape) {
     let [of_q, of_k, of_v] = [q, k, v].map(|t| batch_of(t, None));
     let keys = of_k.broadcast(&of_v).unwrap_or_default();
     let batch = of_q.broadcast(&keys).unwrap_or_default();
-    let shared = (0..batch.rank()).take_while(|&i| i >= keys.rank() || keys[keys.rank() - 1 - i] == 1).count();
-    let own = Shape::from(&batch[..batch.rank() - shared]);
-    let flat = |t: &Tensor, batch: &Shape, lost: usize| {
+    let lost = (0..batch.rank()).take_while(|&i| i >= keys.rank() || keys[keys.rank() - 1 - i] == 1).count();
+    let own = Shape::from(&batch[..batch.rank() - lost]);
+    let shared: usize = batch[batch.rank() - lost..].iter().product();
+    // The last of several axes counts heads.
+    let groups = if own.rank() > 1 { own[own.rank() - 1] } else { 1 };
+    let samples = if own.rank() > 1 { own[..own.rank() - 1].iter().product() } else { own.elements() };
+    let flat = |t: &Tensor, batch: &Shape, lost: usize, heads: usize| {
         let matrix = [t.size(-2), t.size(-1)];
         let kept = t.rank() - 2 - lost.min(t.rank() - 2);
         let narrow = movement::reshape(t, t.shape()[..kept].iter().copied().chain(matrix).collect());
         let wide = movement::broadcast(&narrow, &batch.iter().copied().chain(matrix).collect());
-        movement::reshape(&wide, Shape::from([batch.elements(), matrix[0], matrix[1]]))
+        movement::reshape(&wide, Shape::from([samples, heads, matrix[0], matrix[1]]))
     };
-    (flat(q, &batch, 0), flat(k, &own, shared), flat(v, &own, shared), batch)
+    (flat(q, &batch, 0, groups * shared), flat(k, &own, lost, groups), flat(v, &own, lost, groups), batch)
 }
 
 /// [N or 1, H or 1, T or 1, S or 1], where N·H is the number of samples.

@@ -3,6 +3,7 @@
 mod inputs;
 
 use limpid_kernels::{DType, Number, attention};
+use smallvec::smallvec;
 
 use crate::compound::softmax::{self, wide};
 use crate::compound::{Compound, Fault, Io, call_many, result};
@@ -17,16 +18,23 @@ use crate::tensor::{Tensor, numbers};
 pub use inputs::AttentionOptions;
 use inputs::Flat;
 
-/// softmax(q·kᵀ·scale + mask)·v. q [B, T, D], k [B/g, S, D], v [B/g, S, E]: g samples, one after the other, share
-/// their keys. Then, where there are such, the mask that is added, [N or 1, H or 1, T or 1, S or 1] with B = N·H, and
-/// the scale, one number; without it the scale is 1/√D. Results: y [B, T, E], and log Σ exp of each row's scores
-/// [B, T]. A row without any key gives zeros, as torch does.
-#[derive(Debug)]
+/// softmax(q·kᵀ·scale + mask)·v. q [N, H, T, D], k [N, G, S, D], v [N, G, S, E]: H/G heads, one after the other, share
+/// their keys. Then, where there are such, the mask that is added, [N' or 1, H' or 1, T or 1, S or 1] with N'·H' = N·H;
+/// the scale, one number, without which it is 1/√D; how many keys count, one i64. Results: y [N, T, H, E], so that the
+/// heads of a query stand together, and the largest score m of each row and Σ exp(score − m), both [N, H, T]. A row
+/// without any key gives zeros, as torch does.
+#[derive(Clone, Copy, Debug)]
 struct Attention {
     causal: bool,
     mask: bool,
     scale: bool,
+    length: bool,
 }
+
+/// The gradients by q [N, T, H, D], k [N, S, G, D] and v [N, S, G, E]. Inputs: those of [`Attention`], its results, and
+/// the gradient of y, [N, H, T, E].
+#[derive(Debug)]
+struct AttentionGrad(Attention);
 
 /// The scale that is not given.
 fn usual_scale(d: usize) -> f64 {
@@ -80,15 +88,15 @@ fn finite(x: &Tensor) -> Tensor {
     x.zeros_like().where_(&x.eq(x.constant_like(f64::NEG_INFINITY)), x)
 }
 
-/// The weights of the values, [B, T, S], and log Σ exp of the scores, [B, T, 1].
-fn weights_of(scores: &Tensor) -> (Tensor, Tensor) {
+/// The weights of the values, [B, T, S], the largest score and the sum of powers below it, [B, T, 1].
+fn weights_of(scores: &Tensor) -> (Tensor, Tensor, Tensor) {
     let lowest = source::constant(Number::Float(f64::NEG_INFINITY), scores.dtype()).expand_to(scores.shape());
-    let max = if scores.size(-1) == 0 { lowest.sum_keepdim(-1) } else { scores.amax_keepdim(-1).detach() };
-    let shift = finite(&max);
-    let powers = (scores - &shift).exp();
+    let nothing = || lowest.sum_keepdim(-1) - lowest.sum_keepdim(-1).constant_like(f64::INFINITY);
+    let max = if scores.size(-1) == 0 { nothing() } else { scores.amax_keepdim(-1).detach() };
+    let powers = (scores - finite(&max)).exp();
     let sum = powers.sum_keepdim(-1);
     let divisor = sum.constant_like(1.0).where_(&sum.eq(sum.zeros_like()), &sum);
-    (powers / divisor, sum.log() + shift)
+    (powers / divisor, max, sum)
 }
 
 /// Σ weights·v.
@@ -109,10 +117,72 @@ fn summed(scores: &Tensor, mask: &Shape) -> Tensor {
     sum
 }
 
+/// Mask, scale and length, where there are such.
+struct Extras<'a, T> {
+    mask: Option<&'a T>,
+    scale: Option<&'a T>,
+    length: Option<&'a T>,
+}
+
+/// [N, H, ·, ·] as [N·H, ·, ·].
+fn joined(t: &Tensor) -> Tensor {
+    let [n, h, rows, cols] = t.dims();
+    movement::reshape(t, Shape::from([n * h, rows, cols]))
+}
+
+/// [N·H, ·, ·] as [N, ·, H, ·].
+fn by_row(t: &Tensor, n: usize, h: usize) -> Tensor {
+    let [_, rows, cols] = t.dims();
+    movement::permute(&movement::reshape(t, Shape::from([n, h, rows, cols])), smallvec![0, 2, 1, 3])
+}
+
+/// [N, ·, H, ·] as [N, H, ·, ·], or the other way round.
+fn turned(t: &Tensor) -> Tensor {
+    movement::permute(t, smallvec![0, 2, 1, 3])
+}
+
 impl Attention {
-    /// Mask and scale among the inputs.
-    fn extras<'a, T>(&self, inputs: &'a [T]) -> (Option<&'a T>, Option<&'a T>) {
-        (self.mask.then(|| &inputs[3]), self.scale.then(|| &inputs[3 + usize::from(self.mask)]))
+    /// What is among the inputs behind q, k and v.
+    fn extras<'a, T>(&self, inputs: &'a [T]) -> Extras<'a, T> {
+        let mut rest = inputs[3..].iter();
+        let mut next = |there: bool| if there { rest.next() } else { None };
+        Extras { mask: next(self.mask), scale: next(self.scale), length: next(self.length) }
+    }
+
+    /// How many inputs there are.
+    fn count(&self) -> usize {
+        3 + [self.mask, self.scale, self.length].into_iter().filter(|&there| there).count()
+    }
+
+    /// The scores [B, T, S] of wide q [B, T, D] and k, and the mask that counts in them.
+    fn scores(&self, q: &Tensor, k: &Tensor, extras: &Extras<'_, Tensor>) -> Tensor {
+        let mask = extras.mask.map(wide);
+        let row = extras.length.map(|length| inputs::seen(length, k.size(-2), q.dtype()));
+        let mask = match (mask, row) {
+            (Some(mask), Some(row)) => Some(mask + row),
+            (mask, row) => mask.or(row),
+        };
+        scores(q, k, mask.as_ref(), extras.scale, self.causal)
+    }
+
+    /// The gradients [B, T, D], [B/g, S, D], [B/g, S, E] and that of the scores [B, T, S].
+    ///
+    /// With weights p and dp = g·vᵀ: dv = pᵀ·g, dscores = p·(dp − Σ p·dp), dq = dscores·k·scale, dk = dscoresᵀ·q·scale.
+    fn gradients(&self, inputs: &[Tensor], g: &Tensor) -> [Tensor; 4] {
+        let extras = self.extras(inputs);
+        let [q, k, v, g] = [&inputs[0], &inputs[1], &inputs[2], g].map(|t| wide(&joined(t)));
+        let ([samples, t, d], [groups, s, _]) = (q.dims(), k.dims());
+        let scores = self.scores(&q, &k, &extras);
+        let barred = extras.mask.is_some() || extras.length.is_some();
+        // Where all of a row is barred, a softmax is NaN.
+        let p = if barred { weights_of(&scores).0 } else { softmax::of_rows(&scores) };
+        let dv = dot(&transpose(&rows(&p, groups)), &rows(&g, groups));
+        let dp = movement::reshape(&dot(&rows(&g, groups), &transpose(&v)), Shape::from([samples, t, s]));
+        let scores = softmax::of_rows_grad(&p, &dp);
+        let by_group = rows(&scaled(&scores, extras.scale, d), groups);
+        let dq = movement::reshape(&dot(&by_group, &k), q.shape().clone());
+        let dk = dot(&transpose(&by_group), &rows(&q, groups));
+        [dq, dk, dv, scores]
     }
 }
 
@@ -122,57 +192,54 @@ impl Compound for Attention {
     }
 
     fn key(&self, key: &mut Vec<u64>) {
-        key.push(u64::from(self.causal) | u64::from(self.mask) << 1 | u64::from(self.scale) << 2);
+        let flags = [self.causal, self.mask, self.scale, self.length];
+        key.push(flags.iter().fold(0, |bits, &flag| bits << 1 | u64::from(flag)));
     }
 
     fn results(&self) -> usize {
-        2
+        3
     }
 
     fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
         let (q, dtype) = &inputs[0];
         let wide = if *dtype == DType::F64 { DType::F64 } else { DType::F32 };
-        vec![(q.with(2, inputs[2].0[2]), *dtype), (Shape::from([q[0], q[1]]), wide)]
+        let row = || (Shape::from([q[0], q[1], q[2]]), wide);
+        vec![(Shape::from([q[0], q[2], q[1], inputs[2].0[3]]), *dtype), row(), row()]
     }
 
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (q, k, v) = (wide(&inputs[0]), wide(&inputs[1]), wide(&inputs[2]));
-        let (mask, scale) = self.extras(inputs);
-        let (weights, lse) = weights_of(&scores(&q, &k, mask.map(wide).as_ref(), scale, self.causal));
-        let by_row = Shape::from(&weights.shape()[..2]);
-        vec![weighted(&weights, &v).to_dtype(inputs[0].dtype()), movement::reshape(&lse, by_row)]
+        let [n, h, t, _] = inputs[0].dims();
+        let [q, k, v] = [0, 1, 2].map(|i| wide(&joined(&inputs[i])));
+        let (weights, max, sum) = weights_of(&self.scores(&q, &k, &self.extras(inputs)));
+        let [max, sum] = [max, sum].map(|x| movement::reshape(&x, Shape::from([n, h, t])));
+        vec![by_row(&weighted(&weights, &v), n, h).to_dtype(inputs[0].dtype()), max, sum]
     }
 
-    /// With weights p and dp = g·vᵀ: dv = pᵀ·g, dscores = p·(dp − Σ p·dp), dq = dscores·k·scale, dk = dscoresᵀ·q·scale.
-    ///
-    /// The weights are computed again. From lse they would be exp(scores − lse), in one pass less; where scores are
-    /// large, the rounding of lse makes that wrong in the fifth digit of f32.
+    /// The weights are computed again. From log Σ exp they would be exp(score − lse); where scores are large, the rounding
+    /// of lse makes that wrong in the fifth digit of f32, so maximum and sum are kept apart.
     fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
-        // A gradient of lse does not arise from the library's own functions.
-        if b.grads[1].is_some() {
+        // Gradients of the softmax's parts do not arise from the library's own functions.
+        if b.grads[1].is_some() || b.grads[2].is_some() {
             return None;
         }
-        let inputs = b.inputs;
-        let (mask, scale) = self.extras(inputs);
-        let [q, k, v] = [0, 1, 2].map(|i| wide(&inputs[i]));
-        let g = wide(b.g());
-        let ([samples, t, d], [groups, s, _]) = (q.dims(), k.dims());
-        let mut p = softmax::of_rows(&scores(&q, &k, mask.map(wide).as_ref(), scale, self.causal));
-        if mask.is_some() {
-            // What sees no key is NaN in a softmax.
-            let lse = movement::reshape(&result(b, 1), Shape::from([samples, t, 1])).expand_to(p.shape());
-            p = elementwise::select(&lse.eq(lse.constant_like(f64::NEG_INFINITY)), &p.zeros_like(), &p);
-        }
-        let dv = dot(&transpose(&rows(&p, groups)), &rows(&g, groups));
-        let dp = movement::reshape(&dot(&rows(&g, groups), &transpose(&v)), Shape::from([samples, t, s]));
-        let scores = softmax::of_rows_grad(&p, &dp);
-        let of_mask = mask.filter(|_| b.needs[3]).map(|mask| summed(&scores, mask.shape()).to_dtype(mask.dtype()));
-        let scores = rows(&scaled(&scores, scale, d), groups);
-        let dq = movement::reshape(&dot(&scores, &k), q.shape().clone());
-        let dk = dot(&transpose(&scores), &rows(&q, groups));
-        let mut grads: Grads = [dq, dk, dv].iter().zip(inputs).map(|(d, x)| Some(d.to_dtype(x.dtype()))).collect();
-        grads.extend(mask.map(|_| of_mask));
-        grads.extend(scale.map(|_| None));
+        let (inputs, g) = (b.inputs, turned(b.g()));
+        let extras = self.extras(inputs);
+        let mut of_mask = None;
+        let mut grads: Grads = match extras.mask.filter(|_| b.needs[3]) {
+            Some(mask) => {
+                let [dq, dk, dv, scores] = self.gradients(inputs, &g);
+                of_mask = Some(summed(&scores, mask.shape()).to_dtype(mask.dtype()));
+                let own = |(d, x): (&Tensor, &Tensor)| movement::reshape(d, x.shape().clone()).to_dtype(x.dtype());
+                [dq, dk, dv].iter().zip(inputs).map(|pair| Some(own(pair))).collect()
+            }
+            None => {
+                let results = [0, 1, 2].map(|i| result(b, i));
+                let all: Vec<&Tensor> = inputs.iter().chain(&results).chain([&g]).collect();
+                call_many(AttentionGrad(*self), &all).iter().map(|d| Some(turned(d))).collect()
+            }
+        };
+        grads.extend(extras.mask.map(|_| of_mask));
+        grads.extend(inputs[grads.len()..].iter().map(|_| None));
         Some(grads)
     }
 
@@ -180,31 +247,97 @@ impl Compound for Attention {
         true
     }
 
+    fn reads_rows_apart(&self, i: usize) -> bool {
+        i < 3
+    }
+
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (shape, inputs) = self.problem(io);
+        let [out, maxima, totals] = &mut io.outputs[..] else { unreachable!("three results") };
+        attention::attention(io.cpu, &shape, &inputs, out.reborrow(), maxima.reborrow(), totals.reborrow());
+        Ok(())
+    }
+}
+
+impl Attention {
+    /// What the kernels take.
+    fn problem<'a>(&self, io: &Io<'a>) -> (attention::Attention, attention::Inputs<'a>) {
         let (q, k, v) = (&io.shapes[0], &io.shapes[1], &io.shapes[2]);
-        let (mask_shape, _) = self.extras(io.shapes);
-        let (mask, scale) = self.extras(&io.inputs);
-        let batch = mask_shape.map_or([q[0], 1], |mask| mask_batch(q[0], mask));
-        let strides: Vec<isize> = mask_shape
-            .map(|m| m.iter().zip(m.strides()).map(|(&n, stride)| if n == 1 { 0 } else { stride }).collect())
-            .unwrap_or_default();
-        let mask = mask.map(|&data| attention::Mask { data, offset: 0, strides: &strides });
-        let given = scale.and_then(|&scale| numbers(scale).next());
+        let (shapes, extras) = (self.extras(io.shapes), self.extras(&io.inputs));
+        let mask = extras.mask.zip(shapes.mask).map(|(&data, shape)| {
+            let own = shape.strides();
+            let stride = |i: usize| if shape[i] == 1 { 0 } else { own[i] };
+            let [_, heads] = mask_batch(q[0] * q[1], shape);
+            attention::Mask { data, offset: 0, heads: heads.max(1), strides: [0, 1, 2, 3].map(stride) }
+        });
+        let scale = extras.scale.and_then(|&scale| numbers(scale).next());
+        let length = extras.length.map(|&length| length.get::<i64>()[0].clamp(0, k[2] as i64) as usize);
         let shape = attention::Attention {
-            batch: &batch,
-            shared: q[0].checked_div(k[0]).unwrap_or(1).max(1),
-            t: q[1],
-            s: k[1],
-            d: q[2],
-            e: v[2],
+            samples: q[0],
+            heads: q[1],
+            shared: q[1].checked_div(k[1]).unwrap_or(1).max(1),
+            t: q[2],
+            s: length.unwrap_or(k[2]),
+            d: q[3],
+            e: v[3],
             causal: self.causal.then_some(0),
-            scale: given.map_or_else(|| usual_scale(q[2]), Number::as_f64),
+            scale: scale.map_or_else(|| usual_scale(q[3]), Number::as_f64),
         };
-        let [out, lse] = &mut io.outputs[..] else { unreachable!("two results") };
-        let (out, lse) = (out.reborrow(), lse.reborrow());
-        if q[0] > 0 {
-            attention::attention(io.cpu, &shape, io.inputs[0], io.inputs[1], io.inputs[2], mask.as_ref(), out, lse);
-        }
+        (shape, attention::Inputs { q: io.matrices(0), k: io.matrices(1), v: io.matrices(2), mask })
+    }
+}
+
+impl Io<'_> {
+    /// Input `i`, [N, H, ·, ·], by its strides.
+    fn matrices<'a>(&self, i: usize) -> attention::Rows<'a>
+    where
+        Self: 'a,
+    {
+        let strides = [0, 1, 2].map(|axis| self.strides[i][axis] as usize);
+        attention::Rows { data: self.inputs[i], sample: strides[0], head: strides[1], row: strides[2] }
+    }
+}
+
+impl Compound for AttentionGrad {
+    fn name(&self) -> &'static str {
+        "attention_grad"
+    }
+
+    fn key(&self, key: &mut Vec<u64>) {
+        self.0.key(key);
+    }
+
+    fn results(&self) -> usize {
+        3
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        let turned = |(x, dtype): &Meta| (Shape::from([x[0], x[2], x[1], x[3]]), *dtype);
+        inputs[..3].iter().map(turned).collect()
+    }
+
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let [dq, dk, dv, _] = self.0.gradients(inputs, &inputs[inputs.len() - 1]);
+        let own = |(d, x): (&Tensor, &Tensor)| by_row(d, x.size(0), x.size(1)).to_dtype(x.dtype());
+        [dq, dk, dv].iter().zip(inputs).map(own).collect()
+    }
+
+    /// A cache that is partly filled is not trained.
+    fn has_kernel(&self, _inputs: &[Meta]) -> bool {
+        !self.0.length
+    }
+
+    fn reads_rows_apart(&self, i: usize) -> bool {
+        i < 3 || i == self.0.count() + 3
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (shape, inputs) = self.0.problem(io);
+        let count = self.0.count();
+        let [out, maxima, totals] = [0, 1, 2].map(|i| io.inputs[count + i]);
+        let forward = attention::Forward { out, maxima, totals, grad: io.matrices(count + 3) };
+        let [dq, dk, dv] = &mut io.outputs[..] else { unreachable!("three results") };
+        attention::attention_grad(io.cpu, &shape, &inputs, &forward, dq.reborrow(), dk.reborrow(), dv.reborrow());
         Ok(())
     }
 }
@@ -230,12 +363,11 @@ impl Tensor {
             Err(error) => return Tensor::fail(error, &[self, k, v], self.shape().clone(), self.dtype()),
         };
         let y = match flat.replaced(self.dtype(), options) {
-            Some(weights) => weighted(&weights, &wide(&flat.v)).to_dtype(self.dtype()),
+            Some(weights) => weighted(&weights, &wide(&joined(&flat.v))).to_dtype(self.dtype()),
             None => {
-                let Flat { q, k, v, mask, scale, .. } = &flat;
-                let compound = Attention { causal: options.is_causal, mask: mask.is_some(), scale: scale.is_some() };
-                let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(mask).chain(scale).collect();
-                call_many(compound, &inputs).swap_remove(0)
+                let Flat { q, k, v, mask, scale, length, .. } = &flat;
+                let inputs: Vec<&Tensor> = [q, k, v].into_iter().chain(mask).chain(scale).chain(length).collect();
+                turned(&call_many(flat.compound(options.is_causal), &inputs)[0])
             }
         };
         movement::reshape(&y, flat.batch.iter().copied().chain([self.size(-2), v.size(-1)]).collect())
@@ -284,10 +416,16 @@ impl Flat {
         Some(weights.dropout(options.dropout_p))
     }
 
+    fn compound(&self, causal: bool) -> Attention {
+        let (mask, scale, length) = (self.mask.is_some(), self.scale.is_some(), self.length.is_some());
+        Attention { causal, mask, scale, length }
+    }
+
     /// The weights of the values [B, T, S], in the type in which the halves are computed.
     #[track_caller]
     fn weights(&self, causal: bool) -> Tensor {
-        let mask = self.mask.as_ref().map(wide);
-        weights_of(&scores(&wide(&self.q), &wide(&self.k), mask.as_ref(), self.scale.as_ref(), causal)).0
+        let extras = Extras { mask: self.mask.as_ref(), scale: self.scale.as_ref(), length: self.length.as_ref() };
+        let [q, k] = [&self.q, &self.k].map(|t| wide(&joined(t)));
+        weights_of(&self.compound(causal).scores(&q, &k, &extras)).0
     }
 }

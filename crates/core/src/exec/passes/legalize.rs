@@ -1,5 +1,6 @@
 //! Puts copies where a view can not be had and where a kernel needs its input in order.
 
+use limpid_kernels::DType;
 use smallvec::smallvec;
 
 use crate::error::Result;
@@ -30,6 +31,10 @@ pub(crate) fn legalize(graph: &Graph) -> Result<Graph> {
                     let fits = match need(&node.op, i) {
                         Need::Nothing => true,
                         Need::Stored => stored(new, *input),
+                        Need::Rows => {
+                            let (below, view) = (new.node(*input), &views[input.index()]);
+                            stored(new, *input) && (view.is_contiguous(&below.shape) || rows_apart(below, view))
+                        }
                         Need::Plain => {
                             let ordered = views[input.index()].is_contiguous(&new.node(*input).shape);
                             stored(new, *input) && (ordered || planted(Fault::MissingCopy))
@@ -104,12 +109,21 @@ fn stored(graph: &Graph, mut id: NodeId) -> bool {
     class(&graph.node(id).op) != Class::Source
 }
 
+/// Whether kernels that read by strides can take such elements. Halves are widened as a whole, so they should not stand
+/// between others.
+fn rows_apart(node: &GNode, view: &View) -> bool {
+    let side_by_side = node.shape.last().is_none_or(|&n| n <= 1) || view.strides.last() == Some(&1);
+    matches!(node.dtype, DType::F32 | DType::F64) && side_by_side && view.strides.iter().all(|&s| s >= 0)
+}
+
 /// What a kernel asks of an input.
 enum Need {
     /// It is read through an elementwise copy.
     Nothing,
     /// Any strides over memory.
     Stored,
+    /// Elements in memory, those of the last axis side by side.
+    Rows,
     /// Elements in memory, in order.
     Plain,
 }
@@ -118,6 +132,7 @@ fn need(op: &Op, i: usize) -> Need {
     match (op, i) {
         (Op::Pad { .. } | Op::Concat { .. } | Op::Write { .. }, _) | (Op::Scatter { .. }, 0) => Need::Nothing,
         (Op::Gather { .. } | Op::Scatter { .. }, 1) => Need::Stored,
+        (Op::Call(compound), i) if compound.reads_rows_apart(i) => Need::Rows,
         _ => Need::Plain,
     }
 }

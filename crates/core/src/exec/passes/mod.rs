@@ -5,6 +5,7 @@ mod fold;
 mod inline;
 mod legalize;
 mod sink;
+mod turn;
 
 use crate::error::Result;
 use crate::exec::arena::Graph;
@@ -19,6 +20,7 @@ pub(crate) const PASSES: &[(&str, Pass)] = &[
     ("inline", inline::inline),
     ("fold", fold::fold),
     ("cse", cse::cse),
+    ("turn", turn::turn),
     ("sink", sink::sink),
     ("cse", cse::cse),
     ("legalize", legalize::legalize),
