@@ -30,6 +30,7 @@ pub mod loss;
 pub mod math;
 pub mod norm;
 mod parts;
+mod phases;
 pub mod pool;
 pub mod pooling;
 mod real;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::pool::Pool;
 
 /// A slice that several tasks write at once, each its own elements.
+#[derive(Debug)]
 pub(crate) struct Shared<'a, T> {
     start: *mut T,
     len: usize,
@@ -30,6 +31,22 @@ impl<'a, T> Shared<'a, T> {
         assert!(start <= self.len && len <= self.len - start, "{start}+{len} of {}", self.len);
         // SAFETY: in bounds of a live slice; the caller promises that nobody else uses these elements.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// The address of element `i`, or where it would be.
+    pub(crate) fn address(&self, i: usize) -> *const T {
+        self.start.wrapping_add(i)
+    }
+
+    /// Elements `start .. start + len`, to read; panics when they are out of bounds.
+    ///
+    /// # Safety
+    /// Nothing may write any of these elements while the result lives.
+    #[inline(always)]
+    pub(crate) unsafe fn read(&self, start: usize, len: usize) -> &[T] {
+        assert!(start <= self.len && len <= self.len - start, "{start}+{len} of {}", self.len);
+        // SAFETY: in bounds of a live slice; the caller promises that nobody writes these elements.
+        unsafe { std::slice::from_raw_parts(self.start.add(start), len) }
     }
 
     /// Element `i`; panics when it is out of bounds.

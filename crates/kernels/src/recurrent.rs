@@ -1,14 +1,15 @@
 //! Recurrent layers: the loop over the steps, forward and back.
 //!
-//! A task takes some sequences of the batch through all steps, so that tasks wait for nothing, and the weights are
-//! packed once for all steps. The part of the input, W_ih·x + b of all steps, is computed before; the gradients of the
-//! weights are products over all steps, computed behind it.
+//! A step is one product with the weights and its gates. Both are cut into tasks, each some units of a few sequences: the
+//! units' weights lie in panels that stay in the cache of the thread that has them in all steps, and the gates are
+//! computed while the sums are in the first cache. Threads wait for each other once a step. The part of the input,
+//! W_ih·x + b of all steps, is computed before; the gradients of the weights are products over all steps, behind it.
 
 mod backward;
+mod cut;
 mod forward;
 
-use crate::Cpu;
-use crate::dot::{Factor, Panels};
+use crate::dot::Factor;
 use crate::isa::Arch;
 use crate::math;
 use crate::real::Real;
@@ -57,23 +58,15 @@ pub struct Layer {
     pub reverse: bool,
 }
 
-/// At most so many tasks, or fewer where the weights do not stay in a second-level cache.
-const TASKS: usize = 8;
-const LARGE_TASKS: usize = 4;
-const CACHE: usize = 1 << 20;
-
 impl Layer {
     /// The step that runs as the `i`-th one.
     fn step(&self, i: usize) -> usize {
         if self.reverse { self.steps - 1 - i } else { i }
     }
 
-    /// How many sequences a task takes.
-    fn rows<T: Scalar>(&self, cpu: &Cpu, weights: &Panels<T>) -> usize {
-        let tasks = if weights.bytes() > CACHE { LARGE_TASKS } else { TASKS };
-        // Whole bands of the product, all of the same height.
-        let bands = self.batch.div_ceil(T::rows(cpu.isa)).max(1);
-        (self.batch.div_ceil(bands) * bands.div_ceil(tasks)).max(1)
+    /// The step that ran before the `i`-th one.
+    fn step_before(&self, i: usize) -> Option<usize> {
+        i.checked_sub(1).map(|i| self.step(i))
     }
 }
 
@@ -105,21 +98,14 @@ impl Scalar for f64 {
     }
 }
 
-/// The rows of a task at one step, and which of them have such a step.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    lengths: Option<&'a [i64]>,
-    step: usize,
-}
+/// The lengths of the sequences, where they differ.
+#[derive(Clone, Copy, Debug)]
+struct Lengths<'a>(Option<&'a [i64]>);
 
-impl Rows<'_> {
+impl Lengths<'_> {
+    /// Whether a sequence has such a step.
     #[inline(always)]
-    fn active(&self, i: usize) -> bool {
-        self.lengths.is_none_or(|lengths| (self.step as i64) < lengths[i])
-    }
-
-    /// Whether no sequence has such a step.
-    fn none(&self) -> bool {
-        self.lengths.is_some_and(|lengths| lengths.iter().all(|&length| length <= self.step as i64))
+    fn reaches(&self, row: usize, step: usize) -> bool {
+        self.0.is_none_or(|lengths| (step as i64) < lengths[row])
     }
 }

@@ -317,17 +317,20 @@ impl Compound for Recurrent {
         inputs.extend(given.lengths.cloned());
         let found = call_many(RecurrentGrad(*self), &inputs.iter().collect::<Vec<_>>());
         let mut more = found[1 + states..].iter();
-        let inner = if self.cell == RecurrentCell::Gru { more.next().expect("its result") } else { &found[0] };
         let over_rows = |x: &Tensor| {
             let sum = reduce::reduce(ReduceFn::Sum, x, &smallvec![0, 1]);
             reshape(&sum, Shape::from([x.shape()[2]]))
         };
-        let mut grads: Grads = smallvec![
-            Some(found[0].clone()),
-            b.needs[1].then(|| weight_gradient(inner, &y, &given.states[0], given.lengths, self.reverse)),
-        ];
+        let by_weights = |g: &Tensor| weight_gradient(g, &y, &given.states[0], given.lengths, self.reverse);
+        // W_hn·h + b_hn has a gradient of its own, the other gates that of the part of the input.
+        let third = if self.cell == RecurrentCell::Gru { more.next() } else { None };
+        let both = |f: &dyn Fn(&Tensor) -> Tensor| match third {
+            Some(third) => concat(&[&f(&slice(&found[0], 2, 0, 1, 2 * third.shape()[2])), &f(third)], 0),
+            None => f(&found[0]),
+        };
+        let mut grads: Grads = smallvec![Some(found[0].clone()), b.needs[1].then(|| both(&by_weights))];
         grads.extend(found[1..1 + states].iter().cloned().map(Some));
-        grads.extend(given.bias.map(|_| Some(over_rows(inner))));
+        grads.extend(given.bias.map(|_| Some(both(&over_rows))));
         if let Some(w) = given.projection {
             let g = more.next().expect("its result");
             let width = w.shape()[1];

@@ -16,8 +16,8 @@ use crate::tensor::Tensor;
 /// gradients of h of all steps, of the last h and of the last c of an LSTM; W_hr where there is a projection; the
 /// lengths where there are some.
 ///
-/// Results: the gradients of the part of the input [T, N, G·H], of h₀, of c₀ of an LSTM; then of W_hh·h + b_hh in all steps
-/// of a GRU, and of h behind the projection in all steps.
+/// Results: the gradients of the part of the input [T, N, G·H], of h₀, of c₀ of an LSTM; then of W_hn·h + b_hn in all steps
+/// of a GRU (its other gates have the gradients of the part of the input), and of h behind the projection in all steps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecurrentGrad(pub(crate) Recurrent);
 
@@ -118,10 +118,9 @@ impl Compound for RecurrentGrad {
     fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
         let (saved, states) = (self.saved(), self.0.cell.states());
         let (y, dtype) = &inputs[saved + 1];
-        let all = (y.with(2, inputs[saved].0[0]), *dtype);
-        let mut metas = vec![all.clone()];
+        let mut metas = vec![(y.with(2, inputs[saved].0[0]), *dtype)];
         metas.extend(inputs[saved + 2..saved + 2 + states].iter().cloned());
-        metas.extend((self.0.cell == RecurrentCell::Gru).then_some(all));
+        metas.extend((self.0.cell == RecurrentCell::Gru).then(|| (y.clone(), *dtype)));
         metas.extend(self.0.projected.then(|| (y.clone(), *dtype)));
         metas
     }
@@ -156,7 +155,7 @@ impl Compound for RecurrentGrad {
                 going_on(mask, t, &zeros)
             };
             let mut stacks = vec![zero_behind(x)];
-            stacks.extend(gru.then(|| zero_behind(inner)));
+            stacks.extend(gru.then(|| zero_behind(block(&inner, 2, inner.shape()[1] / 3))));
             stacks.extend(given.projection.map(|_| zero_behind(out)));
             (next.into_iter().zip(carry).map(|(t, same)| going_on(mask, t, same)).collect(), stacks)
         });

@@ -24,6 +24,7 @@ mod pack;
 mod pairs;
 mod panels;
 mod small;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -37,7 +38,8 @@ use crate::slice::{Slice, SliceMut};
 pub(crate) use blocks::{Block, Blocks};
 pub(crate) use micro::prefetch;
 use pack::Range;
-pub(crate) use panels::{Factor, Panels};
+pub(crate) use panels::{Band, COLUMNS, Factor, Panels};
+pub(crate) use steps::Upcoming;
 use vector::Real;
 
 /// One factor: a matrix for each index of the batch, anywhere in `data`. Strides and offset count elements;

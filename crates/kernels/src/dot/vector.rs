@@ -32,7 +32,7 @@ pub(super) trait Real: Element + Default + std::ops::Add<Output = Self> + std::o
 /// The best instruction set of this machine, asked for once: a product of a few elements takes less time
 /// than the question.
 #[inline]
-fn best() -> Isa {
+pub(super) fn best() -> Isa {
     static BEST: OnceLock<Isa> = OnceLock::new();
     *BEST.get_or_init(Isa::detect)
 }

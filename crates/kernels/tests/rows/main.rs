@@ -9,6 +9,7 @@ mod index;
 mod loss;
 mod norm;
 mod pooling;
+mod recurrent;
 mod scan;
 mod softmax;
 mod sort;
