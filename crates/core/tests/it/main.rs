@@ -4,6 +4,7 @@
 //! `LIMPID_SEED` draws others.
 
 mod effects;
+mod extremes;
 mod faults;
 mod gradients;
 mod graphs;
