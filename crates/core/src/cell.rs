@@ -308,7 +308,7 @@ impl Cell {
     /// recorded before are computed from the old value first.
     pub fn set_value(self: &Arc<Self>, value: &Tensor) -> Result<()> {
         let buffer = value.detach_value()?;
-        crate::exec::settle_readers(self)?;
+        crate::exec::settle_readers(std::iter::once(self))?;
         let mut state = self.state();
         state.shape = value.shape().clone();
         state.dtype = value.dtype();

@@ -5,7 +5,7 @@
 //! | `record` | the nodes that an evaluation looks at, with module paths and lines |
 //! | `rewrite` | the graph after each pass that changed it |
 //! | `steps` | each kernel as it runs, with its time |
-//! | `replan` | why a capture was recorded again |
+//! | `replan` | why a plan was made, or a capture recorded again |
 //! | `plan` | the steps, what they read and write, and the memory map's total |
 
 use std::cell::RefCell;
@@ -49,7 +49,8 @@ pub(crate) fn is_captured() -> bool {
     SINK.with(|sink| sink.borrow().is_some())
 }
 
-fn wants(stage: &str) -> bool {
+/// Whether a stage is to be shown.
+pub(crate) fn wants(stage: &str) -> bool {
     let captured = SINK.with(|sink| sink.borrow().as_ref().map(|(stages, _)| stages.iter().any(|s| s == stage)));
     captured.unwrap_or_else(|| config().show.iter().any(|s| s == stage))
 }

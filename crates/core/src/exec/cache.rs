@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::exec::program::Program;
 use crate::node::lock;
+use crate::region::Meta;
 
 /// A compiled structure.
 #[derive(Debug)]
@@ -16,12 +17,37 @@ pub(crate) struct Plan {
     pub(crate) program: Program,
     /// (output, bound value): results that are written over a cell's old value.
     pub(crate) in_place: Vec<(usize, u32)>,
+    sketch: Sketch,
     last_used: AtomicU64,
 }
 
+/// Operations, shapes and types of a structure in order, for people: why a plan does not fit.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Sketch(pub(crate) Vec<(String, Meta)>);
+
+impl Sketch {
+    /// Where this one, of the same operations, has another shape or type than `old`.
+    fn difference(&self, old: &Sketch) -> Option<String> {
+        let pairs = || self.0.iter().zip(&old.0);
+        if self.0.len() != old.0.len() || pairs().any(|((new, _), (old, _))| new != old) {
+            return None;
+        }
+        pairs().find_map(|((name, new), (_, old))| {
+            if new.1 != old.1 {
+                return Some(format!("{name} was {}, is {}", old.1, new.1));
+            }
+            if new.0.rank() != old.0.rank() {
+                return Some(format!("{name} was {}, is {}", old.0, new.0));
+            }
+            let axis = (0..new.0.rank()).find(|&axis| new.0[axis] != old.0[axis])?;
+            Some(format!("{name} axis {axis} was {}, is {}", old.0[axis], new.0[axis]))
+        })
+    }
+}
+
 impl Plan {
-    pub(crate) fn new(key: Vec<u64>, program: Program, in_place: Vec<(usize, u32)>) -> Plan {
-        Plan { key, program, in_place, last_used: AtomicU64::new(0) }
+    pub(crate) fn new(key: Vec<u64>, program: Program, in_place: Vec<(usize, u32)>, sketch: Sketch) -> Plan {
+        Plan { key, program, in_place, sketch, last_used: AtomicU64::new(0) }
     }
 
     /// The structure that this is the plan of.
@@ -107,6 +133,19 @@ fn shrink(table: &mut Table) {
         list.retain(|p| p.last_used.load(Relaxed) >= middle);
         !list.is_empty()
     });
+}
+
+/// Why there is no plan for `sketch`, by the plan of the same operations that was used last.
+pub(crate) fn why(sketch: &Sketch) -> String {
+    let table = lock(&TABLE);
+    let mut plans: Vec<&Arc<Plan>> = table.iter().flat_map(HashMap::values).flatten().collect();
+    plans.sort_unstable_by_key(|plan| std::cmp::Reverse(plan.last_used.load(Relaxed)));
+    if let Some(difference) = plans.iter().find_map(|plan| sketch.difference(&plan.sketch)) {
+        return difference;
+    }
+    let same = plans.iter().any(|plan| plan.sketch == *sketch);
+    let what = if same { "other results are wanted of" } else { "no plan has been made for" };
+    format!("{what} these {} operations", sketch.0.len())
 }
 
 /// Number of plans that are kept.

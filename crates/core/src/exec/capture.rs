@@ -260,9 +260,7 @@ impl Frozen {
     /// Runs the plan again. None when a cell can not be written as planned now.
     fn replay(&self, inputs: &[&Tensor]) -> Result<Option<Vec<Tensor>>> {
         settle()?;
-        for (cell, _) in &self.effects {
-            settle_readers(cell)?;
-        }
+        settle_readers(self.effects.iter().map(|(cell, _)| cell))?;
         let (seed_counter, draws) = (rng_state(), self.draws.1);
         let shift = seed_counter.1.wrapping_sub(self.draws.0);
         let numbers: Vec<Number> = self

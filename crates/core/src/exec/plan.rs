@@ -12,6 +12,7 @@ use crate::exec::memory;
 use crate::exec::program::{ArgRef, Chain, Factor, Home, In, Out, Plain, Program, Slot, SlotInfo, Step, Work};
 use crate::exec::schedule::schedule;
 use crate::exec::view::View;
+use crate::graph::IdMap;
 use crate::op::Op;
 use crate::shape::Shape;
 use crate::testing::{Fault, planted};
@@ -24,8 +25,15 @@ pub(crate) type InPlace = [(usize, u32)];
 pub(crate) fn plan(graph: &Graph, in_place: &InPlace, share: bool) -> Result<(Program, Vec<(usize, u32)>)> {
     let over: Vec<NodeId> = in_place.iter().map(|(o, _)| graph.outputs[*o]).collect();
     let (clusters, of) = clusters(graph, &over);
-    let mut planner =
-        Planner { graph, clusters, of, places: vec![None; graph.nodes.len()], program: Program::default() };
+    let mut planner = Planner {
+        graph,
+        leaves: leaves(graph, &of),
+        parts: parts(graph),
+        clusters,
+        of,
+        places: vec![None; graph.nodes.len()],
+        program: Program::default(),
+    };
     planner.bind_inputs();
     let results = planner.results();
     let wishes: Vec<(usize, NodeId, u32)> =
@@ -55,9 +63,35 @@ pub(crate) struct Planner<'a> {
     pub(crate) clusters: Vec<Cluster>,
     /// The cluster that computes each node.
     of: Vec<Option<usize>>,
+    /// Whether a value is needed outside of the cluster that computes it.
+    leaves: Vec<bool>,
+    /// The part nodes of each node with several results.
+    parts: IdMap<Vec<NodeId>>,
     /// Of nodes with several results: of the first; parts have their own.
     pub(crate) places: Vec<Option<Place>>,
     pub(crate) program: Program,
+}
+
+/// Which values are needed outside of the cluster that computes them.
+fn leaves(graph: &Graph, of: &[Option<usize>]) -> Vec<bool> {
+    let mut leaves = vec![false; graph.nodes.len()];
+    for (u, node) in graph.nodes.iter().enumerate() {
+        let inside = |i: &NodeId| of[u].is_some() && of[u] == of[i.index()] && class(&node.op) != Class::View;
+        node.inputs.iter().filter(|i| !inside(i)).for_each(|i| leaves[i.index()] = true);
+    }
+    graph.outputs.iter().for_each(|o| leaves[o.index()] = true);
+    leaves
+}
+
+/// The part nodes of each node that has some.
+fn parts(graph: &Graph) -> IdMap<Vec<NodeId>> {
+    let mut parts: IdMap<Vec<NodeId>> = IdMap::default();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        if let (Op::Part(_), [whole]) = (&node.op, &node.inputs[..]) {
+            parts.entry(u64::from(whole.0)).or_default().push(NodeId(i as u32));
+        }
+    }
+    parts
 }
 
 impl Planner<'_> {
@@ -141,11 +175,9 @@ impl Planner<'_> {
     /// The part nodes of a node with several results, by number.
     pub(crate) fn parts(&self, id: NodeId, count: usize) -> Vec<Option<NodeId>> {
         let mut parts = vec![None; count];
-        for (i, node) in self.graph.nodes.iter().enumerate().skip(id.index() + 1) {
-            if let (Op::Part(p), [whole]) = (&node.op, &node.inputs[..])
-                && *whole == id
-            {
-                parts[*p as usize] = Some(NodeId(i as u32));
+        for &part in self.parts.get(&u64::from(id.0)).into_iter().flatten() {
+            if let Op::Part(p) = self.graph.node(part).op {
+                parts[p as usize] = Some(part);
             }
         }
         parts
@@ -224,7 +256,7 @@ impl Planner<'_> {
         let cluster = std::mem::replace(&mut self.clusters[c], Cluster { head: None, members: Vec::new() });
         let graph = self.graph;
         match cluster.head {
-            None => self.fused_step(&cluster.members, c)?,
+            None => self.fused_step(&cluster.members)?,
             Some(head) => {
                 let node = graph.node(head);
                 match class(&node.op) {
@@ -242,8 +274,8 @@ impl Planner<'_> {
         self.program.steps.push(Step { work, source });
     }
 
-    fn fused_step(&mut self, members: &[NodeId], c: usize) -> Result<()> {
-        let results = self.leaving(members, c);
+    fn fused_step(&mut self, members: &[NodeId]) -> Result<()> {
+        let results: Vec<NodeId> = members.iter().copied().filter(|m| self.leaves[m.index()]).collect();
         let mut builder = ChainBuilder::new(self.graph.node(members[0]).shape.clone());
         members.iter().try_for_each(|&m| builder.member(self, m))?;
         let chain = builder.finish(&results)?;
@@ -251,18 +283,6 @@ impl Planner<'_> {
         let source = self.graph.node(*members.last().expect("a cluster is not empty")).source;
         self.push(Work::Fused { chain, outs }, source);
         Ok(())
-    }
-
-    /// The members whose values are needed outside of their cluster.
-    fn leaving(&self, members: &[NodeId], c: usize) -> Vec<NodeId> {
-        let inside = |u: usize| self.of[u] == Some(c) && class(&self.graph.nodes[u].op) != Class::View;
-        let mut leaves = vec![false; self.graph.nodes.len()];
-        for (u, node) in self.graph.nodes.iter().enumerate().filter(|(u, _)| !inside(*u)) {
-            let _ = u;
-            node.inputs.iter().for_each(|i| leaves[i.index()] = true);
-        }
-        self.graph.outputs.iter().for_each(|o| leaves[o.index()] = true);
-        members.iter().copied().filter(|m| leaves[m.index()]).collect()
     }
 
     fn reduce_step(&mut self, head: NodeId, node: &GNode, members: &[NodeId]) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::compound::Fault;
 use crate::config::cpu;
 use crate::error::{Error, Result};
 use crate::exec::arena::{Edges, GNode, Graph, NodeId};
-use crate::exec::cache::{self, Plan};
+use crate::exec::cache::{self, Plan, Sketch};
 use crate::exec::capture;
 use crate::exec::passes::rewrite;
 use crate::exec::plan::plan;
@@ -81,18 +81,21 @@ pub fn settle() -> Result<()> {
     with_effects(Vec::new)
 }
 
-/// Computes everything that is held and reads the current value of `cell`, which is about to change.
-pub(crate) fn settle_readers(cell: &Arc<Cell>) -> Result<()> {
+/// Computes everything that is held and reads the current value of one of `cells`, which are about to change.
+pub(crate) fn settle_readers<'a>(cells: impl Iterator<Item = &'a Arc<Cell>> + Clone) -> Result<()> {
     let held = held_readers();
-    let affected = Affected::find(&[cell.id()], &held, &Recording::collect(&held, |_| false));
-    let roots = affected.waiting.clone();
-    if !roots.is_empty() {
-        Request::new(roots, Vec::new())?.execute()?;
+    if held.is_empty() {
+        return Ok(());
     }
-    if cell.trainable()
-        && let Some(by) = affected.nodes.first().map(|n| n.origin.clone())
-    {
-        affected.nodes.iter().for_each(|n| n.consume(&by));
+    let recording = Recording::collect(&held, |_| false);
+    let find = |cells: SmallVec<[u64; 8]>| Affected::find(&cells, &held, &recording);
+    let waiting = find(cells.clone().map(|cell| cell.id()).collect()).waiting;
+    let consumed = find(cells.filter(|cell| cell.trainable()).map(|cell| cell.id()).collect()).nodes;
+    if !waiting.is_empty() {
+        Request::new(waiting, Vec::new())?.execute()?;
+    }
+    if let Some(by) = consumed.first().map(|n| n.origin.clone()) {
+        consumed.iter().for_each(|n| n.consume(&by));
     }
     Ok(())
 }
@@ -233,8 +236,11 @@ impl Request {
         let mut args: Vec<Arg> = Vec::new();
         let unbound = |i: &usize| of_node[*i] == UNBOUND;
         (0..of_node.len()).filter(unbound).for_each(|i| self.recording.nodes[i].op.host(&mut args));
-        let known = if crate::show::is_captured() { None } else { cache::find(&key) };
-        let plan = match known {
+        let known = cache::find(&key);
+        if known.is_none() && crate::show::wants("replan") {
+            crate::show::replan(&cache::why(&self.sketch(&of_node)));
+        }
+        let plan = match known.filter(|_| !crate::show::is_captured()) {
             Some(plan) => plan,
             None => self.compile(key, &values, &of_node, &wishes)?,
         };
@@ -312,7 +318,21 @@ impl Request {
         let graph = rewrite(graph, crate::show::rewritten)?;
         let (program, in_place) = plan(&graph, wishes, true)?;
         crate::show::planned(&program, &self.recording);
-        Ok(cache::keep(Plan::new(key, program, in_place)))
+        Ok(cache::keep(Plan::new(key, program, in_place, self.sketch(of_node))))
+    }
+
+    /// What is to be computed, for people. Values from outside are counted, or have the name of their cell.
+    #[cold]
+    fn sketch(&self, of_node: &[u32]) -> Sketch {
+        let name = |(node, &bound): (&Arc<Node>, &u32)| {
+            let name = match &node.op {
+                Op::Cell(cell) => cell.label().map_or_else(|| format!("buffer {bound}"), |label| label.to_string()),
+                _ if bound != UNBOUND => format!("input {bound}"),
+                op => op.name().to_owned(),
+            };
+            (name, (node.shape.clone(), node.dtype))
+        };
+        Sketch(self.recording.nodes.iter().zip(of_node).map(name).collect())
     }
 
     /// The error of a fault: what the operation is and where it was recorded. What was to be computed from the

@@ -1,11 +1,12 @@
-//! The order of the steps: that of the recording, changed only so that what is written in place is written
-//! after its last reader and after every check.
+//! The order of the steps: that of the recording, but for what is written in place. That is written as soon as it may
+//! be: after its last reader and every check. So a gradient lives until its parameter's update, not until all are known.
 
 use std::collections::BinaryHeap;
 
 use crate::compound::Compound;
 use crate::exec::arena::{Class, Graph, NodeId, class};
 use crate::exec::fuse::Cluster;
+use crate::graph::IdMap;
 use crate::op::{Mark, Op};
 use crate::testing::{Fault, planted};
 use limpid_kernels::fused::BinaryFn;
@@ -21,23 +22,27 @@ pub(crate) fn schedule(
     wishes: &[(usize, NodeId, u32)],
 ) -> (Vec<usize>, Vec<(usize, u32)>) {
     let mut edges = Edges::new(graph, clusters, of);
+    let readers = readers(graph, of);
     let mut granted = Vec::new();
     for &(output, node, bound) in wishes {
         let writer = of[node.index()].expect("an output is computed");
-        let readers = edges.readers(graph, of, bound);
+        let nobody = Vec::new();
+        let readers = readers.get(&u64::from(bound)).unwrap_or(&nobody);
         let own = readers.contains(&writer);
         let before: Vec<usize> =
             readers.iter().copied().chain(edges.fallible.iter().copied()).filter(|&c| c != writer).collect();
         let possible = !edges.fallible.contains(&writer)
             && (!own || writes_where_it_reads(graph, &clusters[writer], node, bound))
-            && before.iter().all(|&c| !edges.reaches(writer, c));
+            && edges.none_follows(writer, &before);
         if possible {
             if !planted(Fault::EarlyWrite) {
                 before.iter().for_each(|&c| edges.add(c, writer));
             }
             granted.push((output, bound));
+            edges.rank[writer] = 0;
         }
     }
+    edges.hasten(graph, of);
     (edges.order(), granted)
 }
 
@@ -79,35 +84,27 @@ impl Edges {
         }
     }
 
-    /// Whether a path leads from `from` to `to`.
-    fn reaches(&self, from: usize, to: usize) -> bool {
+    /// Whether no path leads from `from` to one of `others`.
+    fn none_follows(&self, from: usize, others: &[usize]) -> bool {
         let mut seen = vec![false; self.next.len()];
         let mut stack = vec![from];
         while let Some(c) = stack.pop() {
-            if c == to {
-                return true;
-            }
             if !std::mem::replace(&mut seen[c], true) {
                 stack.extend(&self.next[c]);
             }
         }
-        false
+        others.iter().all(|&c| !seen[c])
     }
 
-    /// The clusters that read the n-th bound value.
-    fn readers(&self, graph: &Graph, of: &[Option<usize>], bound: u32) -> Vec<usize> {
-        let below = bases(graph);
-        let mut readers = Vec::new();
+    /// Lets what computes single numbers come as soon as it can, so that nothing waits for an optimizer's rates.
+    fn hasten(&mut self, graph: &Graph, of: &[Option<usize>]) {
+        let mut small = vec![true; self.next.len()];
         for (i, node) in graph.nodes.iter().enumerate() {
-            let reads = |id: &NodeId| matches!(graph.node(below[id.index()]).op, Op::Input(n) if n == bound);
-            if let Some(c) = of[i]
-                && node.inputs.iter().any(reads)
-                && !readers.contains(&c)
-            {
-                readers.push(c);
+            if let Some(c) = of[i] {
+                small[c] &= node.shape.elements() <= 1 && class(&node.op) == Class::Elementwise;
             }
         }
-        readers
+        self.rank.iter_mut().zip(small).filter(|(_, small)| *small).for_each(|(rank, _)| *rank = 0);
     }
 
     /// All clusters; of those that may come next, the one recorded first.
@@ -129,6 +126,24 @@ impl Edges {
         debug_assert_eq!(order.len(), self.used.iter().filter(|u| **u).count(), "the order has a cycle");
         order
     }
+}
+
+/// The clusters that read each bound value.
+fn readers(graph: &Graph, of: &[Option<usize>]) -> IdMap<Vec<usize>> {
+    let below = bases(graph);
+    let mut readers: IdMap<Vec<usize>> = IdMap::default();
+    for (i, node) in graph.nodes.iter().enumerate() {
+        let Some(c) = of[i] else { continue };
+        for input in &node.inputs {
+            if let Op::Input(bound) = graph.node(below[input.index()]).op {
+                let list = readers.entry(u64::from(bound)).or_default();
+                if !list.contains(&c) {
+                    list.push(c);
+                }
+            }
+        }
+    }
+    readers
 }
 
 /// For each node the one whose memory it shows.

@@ -9,6 +9,7 @@ mod faults;
 mod gradients;
 mod graphs;
 mod linalg;
+mod memory;
 mod operations;
 mod profile;
 mod random_graphs;

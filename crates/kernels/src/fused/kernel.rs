@@ -1,5 +1,6 @@
 //! A checked chain of instructions, with a place in the tile's memory for every register.
 
+use super::idiom::Idioms;
 use super::instr::{Instr, Reg};
 use crate::dtype::DType;
 
@@ -50,6 +51,7 @@ pub struct Kernel {
     pub(super) bytes: usize,
     /// Whether a register is used where only an element for each index will do, not one for all.
     pub(super) wide: Vec<bool>,
+    pub(super) idioms: Idioms,
 }
 
 impl Kernel {
@@ -70,9 +72,10 @@ impl Kernel {
         if let Some(o) = outputs.iter().find(|&&o| usize::from(o) >= instrs.len()) {
             return Err(format!("output register {o} of {} instructions", instrs.len()));
         }
-        let (places, bytes) = allocate(&instrs, &dtypes, &outputs);
+        let idioms = Idioms::find(&instrs, &dtypes, &outputs);
+        let (places, bytes) = allocate(&instrs, &dtypes, &outputs, &idioms);
         let wide = used_wide(&instrs, &outputs);
-        Ok(Kernel { instrs, inputs, outputs, dtypes, places, bytes, wide })
+        Ok(Kernel { instrs, inputs, outputs, dtypes, places, bytes, wide, idioms })
     }
 
     /// The type of register `r`. Panics when there is no such register.
@@ -175,10 +178,12 @@ fn used_wide(instrs: &[Instr], outputs: &[Reg]) -> Vec<bool> {
 
 /// Gives each register a place that no register alive at the same time has. A result never takes the
 /// place of its own operands: kernels read and write through slices that must not overlap.
-fn allocate(instrs: &[Instr], dtypes: &[DType], outputs: &[Reg]) -> (Vec<usize>, usize) {
+fn allocate(instrs: &[Instr], dtypes: &[DType], outputs: &[Reg], idioms: &Idioms) -> (Vec<usize>, usize) {
     let mut last_use: Vec<usize> = (0..instrs.len()).collect();
     for (i, instr) in instrs.iter().enumerate() {
-        operands(instr).for_each(|r| last_use[r] = i);
+        // An idiom reads what its instructions read where it ends.
+        let end = idioms.inside[i].unwrap_or(i);
+        operands(instr).for_each(|r| last_use[r] = last_use[r].max(end));
     }
     outputs.iter().for_each(|&o| last_use[usize::from(o)] = usize::MAX);
 
@@ -186,7 +191,11 @@ fn allocate(instrs: &[Instr], dtypes: &[DType], outputs: &[Reg]) -> (Vec<usize>,
     let mut places = Vec::with_capacity(instrs.len());
     let mut free: Vec<(usize, usize)> = Vec::new();
     let mut bytes = 0;
-    for (i, instr) in instrs.iter().enumerate() {
+    let mut ending: Vec<Vec<usize>> = vec![Vec::new(); instrs.len()];
+    for (r, &end) in last_use.iter().enumerate().filter(|(r, end)| **end < instrs.len() && !is_scalar(*r)) {
+        ending[end].push(r);
+    }
+    for i in 0..instrs.len() {
         let size = Class::of(dtypes[i]).size();
         // A scalar is filled once for many tiles: no other register may have its place, before or after.
         let place = match free.iter().rposition(|&(s, _)| s == size) {
@@ -199,10 +208,7 @@ fn allocate(instrs: &[Instr], dtypes: &[DType], outputs: &[Reg]) -> (Vec<usize>,
             }
         };
         places.push(place);
-        let mut ended: Vec<usize> = operands(instr).chain([i]).filter(|&r| last_use[r] == i && !is_scalar(r)).collect();
-        ended.sort_unstable();
-        ended.dedup();
-        free.extend(ended.into_iter().map(|r| (Class::of(dtypes[r]).size(), places[r])));
+        free.extend(ending[i].iter().map(|&r| (Class::of(dtypes[r]).size(), places[r])));
     }
     (places, bytes)
 }

@@ -7,6 +7,7 @@
 
 mod convert;
 mod halves;
+mod idiom;
 mod instr;
 mod kernel;
 mod lanes;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::idiom::Run;
 use super::instr::{Instr, UnaryFn};
 use super::kernel::{Class, Kernel, TILE, operands};
 use super::ops::Arg;
@@ -34,6 +35,10 @@ pub(super) struct Scratch {
     values: Vec<*mut u8>,
     /// Whether a register has one element for all indices.
     single: Vec<bool>,
+    /// Whether the idiom that ends at an instruction is run as such.
+    whole: Vec<bool>,
+    /// Whether an in-place load reads its output where that lies, and not a copy.
+    lent: Vec<bool>,
 }
 
 thread_local! {
@@ -111,16 +116,33 @@ impl Bound<'_> {
             _ => false,
         }));
 
+        scratch.whole.clear();
+        scratch.whole.extend(kernel.idioms.ends.iter().map(|idiom| {
+            idiom.is_some_and(|idiom| {
+                idiom.uniform().iter().all(|&r| scratch.single[usize::from(r)])
+                    && idiom.wide().iter().all(|&r| !scratch.single[usize::from(r)])
+            })
+        }));
+        scratch.lent.clear();
+        scratch.lent.resize(kernel.instrs.len(), false);
         for (o, operand) in plan.outputs.iter().enumerate().filter(|_| direct) {
             let r = usize::from(kernel.outputs[o]);
+            let defines = !matches!(kernel.instrs[r], Instr::Load { .. } | Instr::Scalar { .. });
+            let Some(first) = plan.direct(operand).filter(|_| defines) else { continue };
             // What is updated in place must have been read before.
             let reads = |i: &Instr| matches!(*i, Instr::Load { input } if matches!(plan.inputs[usize::from(input)].place, Place::Output(n) if n == o));
-            let defines = !matches!(kernel.instrs[r], Instr::Load { .. } | Instr::Scalar { .. });
-            if let Some(first) = plan.direct(operand)
-                && defines
-                && !kernel.instrs[r..].iter().any(reads)
-            {
-                scratch.homes[r] = (first, operand.dtype.size());
+            if kernel.instrs[r..].iter().any(reads) {
+                continue;
+            }
+            scratch.homes[r] = (first, operand.dtype.size());
+            // An idiom may read what it writes over, element by element; all others read a copy.
+            for load in (0..r).filter(|&load| reads(&kernel.instrs[load])) {
+                let done = |i: usize| kernel.idioms.inside[i].filter(|&end| scratch.whole[end]).unwrap_or(i);
+                let user = |i: usize| operands(&kernel.instrs[i]).any(|operand| operand == load);
+                let allows = |end: usize| end < r || (end == r && scratch.whole[r]);
+                scratch.lent[load] = !scratch.single[load]
+                    && !kernel.outputs.iter().any(|&o| usize::from(o) == load)
+                    && (load..kernel.instrs.len()).filter(|&i| user(i)).all(|i| allows(done(i)));
             }
         }
         for (i, instr) in kernel.instrs.iter().enumerate() {
@@ -152,9 +174,26 @@ impl Bound<'_> {
         for i in 0..self.kernel.instrs.len() {
             let (home, step) = scratch.homes[i];
             scratch.values[i] = home.wrapping_add(start * step);
-            self.step(scratch, i, region, len)?;
+            match self.kernel.idioms.inside[i] {
+                Some(end) if scratch.whole[end] => {}
+                _ if scratch.whole[i] => self.idiom(scratch, i, len),
+                _ => self.step(scratch, i, region, len)?,
+            }
         }
         Ok(len)
+    }
+
+    /// Runs the idiom that ends at instruction `i`.
+    fn idiom(&self, scratch: &Scratch, i: usize, len: usize) {
+        let idiom = self.kernel.idioms.ends[i].expect("only such are asked for");
+        let address = |r: &u16| scratch.values[usize::from(*r)].cast_const().cast::<f32>();
+        let mut run = Run { idiom, x: [address(&idiom.wide()[0]); 3], s: [0.0; 3], y: scratch.values[i].cast(), len };
+        run.x.iter_mut().zip(idiom.wide()).for_each(|(x, r)| *x = address(r));
+        // SAFETY: a register of f32 with one element.
+        run.s.iter_mut().zip(idiom.uniform()).for_each(|(s, r)| *s = unsafe { *address(r) });
+        // SAFETY: registers of `len` elements of f32, alive until here; the result lies apart from all but the in-place
+        // loads that `prepare` lets it write over.
+        unsafe { run.run(self.isa) };
     }
 
     /// Stores the outputs of a region that are not where they belong yet.
@@ -198,8 +237,8 @@ impl Bound<'_> {
         };
         match region {
             _ if scratch.single[i] => self.load_line(scratch, i, source, 0, 1),
-            Region::Line { start, len } => match self.plan.direct(operand) {
-                // Read where it lies. Not in place: what is read would be overwritten while it is borrowed.
+            Region::Line { start, len } => match self.plan.direct(if scratch.lent[i] { source } else { operand }) {
+                // Read where it lies. In place only if it is lent: what is read would be overwritten while it is borrowed.
                 Some(first) => scratch.values[i] = first.wrapping_add(start * operand.dtype.size()),
                 None => self.load_line(scratch, i, source, start, len),
             },

@@ -74,7 +74,7 @@ impl<const DECOUPLED: bool> Rule for Moments<DECOUPLED> {
         let steps = u.counted(0);
         let one = steps.ones_like();
         let first = &one - power(b1, &steps);
-        let second = (&one - power(b2, &steps)).sqrt();
+        let second = &one / (&one - power(b2, &steps)).sqrt();
         let (g, value) = if u.options.flag("decoupled_weight_decay") {
             (u.direction(), u.shrunk())
         } else {
@@ -91,7 +91,7 @@ impl<const DECOUPLED: bool> Rule for Moments<DECOUPLED> {
         } else {
             square
         };
-        let denominator = spread.sqrt() / second.to_dtype(dtype) + eps;
+        let denominator = spread.sqrt() * second.to_dtype(dtype) + eps;
         let rate = &u.lr / first.to_dtype(dtype);
         value - moment / denominator * rate
     }

@@ -70,6 +70,8 @@ pub trait Optimizer {
             let parameters = self.core().0.parameters();
             let grads = Gradients::new(loss, parameters)?;
             self.record(&grads)?;
+            // What nobody holds is not kept: its memory is that of the next gradient.
+            drop(grads);
             limpid_core::eval([loss])
         };
         located(run(), here)?;
@@ -84,9 +86,10 @@ pub trait Optimizer {
     fn apply(&mut self, grads: Gradients) -> Result<()> {
         let _scope = enter();
         let here = Location::caller();
-        let mut run = || {
+        let run = || {
             self.core().0.check()?;
             self.record(&grads)?;
+            drop(grads);
             limpid_core::settle()
         };
         located(run(), here)
