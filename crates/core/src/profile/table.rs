@@ -67,7 +67,7 @@ impl Profile {
             }
         }
         rows.iter_mut().for_each(|row| row.divide(self.steps));
-        rows.sort_by(|a, b| b.time.cmp(&a.time));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.time));
         rows
     }
 }
@@ -142,7 +142,7 @@ fn alike(rows: Vec<ProfileRow>) -> Vec<ProfileRow> {
             None => merged.push(row),
         }
     }
-    merged.sort_by(|a, b| b.time.cmp(&a.time));
+    merged.sort_by_key(|row| std::cmp::Reverse(row.time));
     merged
 }
 
