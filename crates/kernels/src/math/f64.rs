@@ -501,8 +501,9 @@ pub fn pow<A: Arch>(x: f64, y: f64) -> f64 {
 #[inline(always)]
 pub(super) fn pow_specials(x: f64, y: f64, power: f64) -> f64 {
     let t = x.abs();
+    // Without branches, also in the conditions: so it vectorises.
     let whole = y.trunc() == y;
-    let odd = whole && (0.5 * y).trunc() != 0.5 * y;
+    let odd = whole & ((0.5 * y).trunc() != 0.5 * y);
     let grows = (y > 0.0) == (t > 1.0);
     let at_infinite_y = if t == 1.0 {
         1.0
@@ -512,13 +513,13 @@ pub(super) fn pow_specials(x: f64, y: f64, power: f64) -> f64 {
         0.0
     };
     let at_extreme_x = if (t == 0.0) == (y > 0.0) { 0.0 } else { f64::INFINITY };
-    let power = if t == 0.0 || t == f64::INFINITY { at_extreme_x } else { power };
+    let power = if (t == 0.0) | (t == f64::INFINITY) { at_extreme_x } else { power };
     let power = if y.abs() == f64::INFINITY { at_infinite_y } else { power };
     let negative = x.is_sign_negative();
-    let power = if negative && odd { -power } else { power };
-    let power = if x < 0.0 && !whole && t != f64::INFINITY { f64::NAN } else { power };
-    let power = if x.is_nan() || y.is_nan() { f64::NAN } else { power };
-    if x == 1.0 || y == 0.0 { 1.0 } else { power }
+    let power = if negative & odd { -power } else { power };
+    let power = if (x < 0.0) & !whole & (t != f64::INFINITY) { f64::NAN } else { power };
+    let power = if x.is_nan() | y.is_nan() { f64::NAN } else { power };
+    if (x == 1.0) | (y == 0.0) { 1.0 } else { power }
 }
 
 /// x·Φ(x) = x/2·(1 + erf(x/√2))
