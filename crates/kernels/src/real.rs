@@ -18,6 +18,11 @@ pub(crate) trait Real:
     const NEG_INFINITY: Self;
     fn from_f64(x: f64) -> Self;
     fn as_f64(self) -> f64;
+    /// Rounded towards zero.
+    ///
+    /// # Safety
+    /// It is no NaN and an i32 can hold it.
+    unsafe fn truncate(self) -> i32;
     fn is_nan(self) -> bool;
     /// eˣ, within 2 ULP.
     fn exp<A: Arch>(self) -> Self;
@@ -37,6 +42,11 @@ impl Real for f32 {
     #[inline(always)]
     fn as_f64(self) -> f64 {
         self as f64
+    }
+    #[inline(always)]
+    unsafe fn truncate(self) -> i32 {
+        // SAFETY: promised by the caller.
+        unsafe { self.to_int_unchecked() }
     }
     #[inline(always)]
     fn is_nan(self) -> bool {
@@ -66,6 +76,11 @@ impl Real for f64 {
     #[inline(always)]
     fn as_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    unsafe fn truncate(self) -> i32 {
+        // SAFETY: promised by the caller.
+        unsafe { self.to_int_unchecked() }
     }
     #[inline(always)]
     fn is_nan(self) -> bool {

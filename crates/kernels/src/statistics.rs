@@ -1,11 +1,14 @@
 //! What a tensor's values are like, in two passes.
 
+use std::array::from_fn;
+use std::borrow::Cow;
+
 use crate::Cpu;
 use crate::dtype::DType;
 use crate::floats::Floats;
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::each;
-use crate::real::{LANES, Real};
+use crate::real::{Real, join};
 use crate::slice::Slice;
 
 /// Number of results before the histogram: finite elements, others, zeros, mean, standard deviation, minimum, maximum.
@@ -13,6 +16,10 @@ pub const FIELDS: usize = 7;
 
 /// Elements that one task takes.
 const TASK: usize = 16 << 10;
+/// Elements that are looked at several times while they are in the first cache.
+const BLOCK: usize = 4096;
+/// Elements side by side.
+const LANES: usize = 16;
 
 /// Counts, mean, deviation (over n − 1), minimum and maximum of the finite elements of `src`, then a histogram of
 /// `out.len() - FIELDS` equal bins from minimum to maximum, the last one closed; where both are the same, all are in the
@@ -31,20 +38,28 @@ pub fn statistics(cpu: &Cpu, src: Slice, out: &mut [f64]) {
 
 fn of<T: Real>(cpu: &Cpu, x: &[T], out: &mut [f64]) {
     let tasks = x.len().div_ceil(TASK);
+    let part = |i: usize| &x[i * TASK..x.len().min((i + 1) * TASK)];
     let mut firsts = vec![First::default(); tasks];
-    each(&cpu.pool, tasks, (&mut firsts, 1), |i, first| first[0] = dispatch(cpu.isa, Extent(part(x, i))));
-    let first = firsts.into_iter().fold(First::default(), First::join);
+    each(&cpu.pool, tasks, (&mut firsts, 1), |i, first| {
+        first[0] = dispatch(cpu.isa, Extent(part(i)));
+        // A sum with infinities or NaN is not finite.
+        if !first[0].sum.is_finite() {
+            first[0] = dispatch(cpu.isa, Extent(&finite(part(i))));
+        }
+    });
+    let first = firsts.iter().copied().fold(First::default(), First::join);
     let n = first.finite as f64;
     let (fields, bins) = out.split_at_mut(FIELDS);
     let mean = if first.finite == 0 { f64::NAN } else { first.sum / n };
     let (min, max) = if first.finite == 0 { (f64::NAN, f64::NAN) } else { (first.min, first.max) };
-    let width = (max - min) / bins.len().max(1) as f64;
-    let scale = if width > 0.0 && width.is_finite() { width.recip() } else { 0.0 };
+    let bin = Bin::new(T::from_f64(min), T::from_f64(max), bins.len());
     // The squares of each task, then its counts.
     let stride = 1 + bins.len();
     let mut seconds = vec![0.0; tasks * stride];
     each(&cpu.pool, tasks, (&mut seconds, stride), |i, out| {
-        dispatch(cpu.isa, Spread { x: part(x, i), mean, min, scale, out });
+        let whole = firsts[i].finite == part(i).len() as u64;
+        let x = if whole { Cow::Borrowed(part(i)) } else { Cow::Owned(finite(part(i))) };
+        dispatch(cpu.isa, Spread { x: &x, mean, bin, out });
     });
     bins.fill(0.0);
     let mut squares = 0.0;
@@ -53,18 +68,17 @@ fn of<T: Real>(cpu: &Cpu, x: &[T], out: &mut [f64]) {
         bins.iter_mut().zip(&second[1..]).for_each(|(bin, count)| *bin += count);
     }
     let deviation = if first.finite < 2 { f64::NAN } else { (squares / (n - 1.0)).sqrt() };
-    fields.copy_from_slice(&[n, first.others as f64, first.zeros as f64, mean, deviation, min, max]);
+    fields.copy_from_slice(&[n, x.len() as f64 - n, first.zeros as f64, mean, deviation, min, max]);
 }
 
-fn part<T>(x: &[T], i: usize) -> &[T] {
-    &x[i * TASK..x.len().min((i + 1) * TASK)]
+fn finite<T: Real>(x: &[T]) -> Vec<T> {
+    x.iter().copied().filter(|v| v.as_f64().is_finite()).collect()
 }
 
 /// Of the first pass.
 #[derive(Clone, Copy)]
 struct First {
     finite: u64,
-    others: u64,
     zeros: u64,
     sum: f64,
     min: f64,
@@ -73,7 +87,7 @@ struct First {
 
 impl Default for First {
     fn default() -> First {
-        First { finite: 0, others: 0, zeros: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
+        First { finite: 0, zeros: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
     }
 }
 
@@ -81,7 +95,6 @@ impl First {
     fn join(self, other: First) -> First {
         First {
             finite: self.finite + other.finite,
-            others: self.others + other.others,
             zeros: self.zeros + other.zeros,
             sum: self.sum + other.sum,
             min: self.min.min(other.min),
@@ -97,35 +110,67 @@ impl<T: Real> Job for Extent<'_, T> {
 
     #[inline(always)]
     fn run<A: Arch>(self) -> First {
-        let zero = T::default();
-        let infinity = T::from_f64(f64::INFINITY);
-        let (mut sum, mut min, mut max) = ([0.0f64; LANES], [infinity; LANES], [T::NEG_INFINITY; LANES]);
-        let (mut finite, mut zeros) = ([0u32; LANES], [0u32; LANES]);
-        let mut lane = |l: usize, v: T| {
-            // What is not finite gives NaN here.
-            let ok = v * zero == zero;
-            sum[l] += if ok { v.as_f64() } else { 0.0 };
-            let (low, high) = (if ok { v } else { infinity }, if ok { v } else { T::NEG_INFINITY });
-            min[l] = if low < min[l] { low } else { min[l] };
-            max[l] = if high > max[l] { high } else { max[l] };
-            finite[l] += u32::from(ok);
-            zeros[l] += u32::from(v == zero);
-        };
-        let chunks = self.0.chunks_exact(LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            (0..LANES).for_each(|l| lane(l, chunk[l]));
+        let mut first = First::default();
+        for block in self.0.chunks(BLOCK) {
+            first = first.join(extent(block));
         }
-        rest.iter().enumerate().for_each(|(l, &v)| lane(l, v));
-        let finite: u64 = finite.iter().map(|&n| u64::from(n)).sum();
-        First {
-            finite,
-            others: self.0.len() as u64 - finite,
-            zeros: zeros.iter().map(|&n| u64::from(n)).sum(),
-            sum: sum.iter().sum(),
-            min: min.iter().fold(f64::INFINITY, |m, v| m.min(v.as_f64())),
-            max: max.iter().fold(f64::NEG_INFINITY, |m, v| m.max(v.as_f64())),
-        }
+        first
+    }
+}
+
+#[inline(always)]
+fn extent<T: Real>(x: &[T]) -> First {
+    let smaller = |a: T, b: T| if b < a { b } else { a };
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut sum = [0.0f64; LANES];
+    let (mut min, mut max) = ([T::from_f64(f64::INFINITY); LANES], [T::NEG_INFINITY; LANES]);
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        sum = from_fn(|l| sum[l] + chunk[l].as_f64());
+        min = from_fn(|l| smaller(min[l], chunk[l]));
+        max = from_fn(|l| larger(max[l], chunk[l]));
+    }
+    for (l, &v) in rest.iter().enumerate() {
+        sum[l] += v.as_f64();
+        (min[l], max[l]) = (smaller(min[l], v), larger(max[l], v));
+    }
+    First {
+        finite: x.len() as u64,
+        zeros: x.iter().map(|&v| u32::from(v == T::default())).sum::<u32>().into(),
+        sum: join(sum, |a, b| a + b),
+        min: join(min, smaller).as_f64(),
+        max: join(max, larger).as_f64(),
+    }
+}
+
+/// Which bin an element is in: (v − min) · scale, rounded down; computed in the type of the elements, as torch's
+/// `histc` does.
+#[derive(Clone, Copy)]
+struct Bin<T> {
+    min: T,
+    scale: T,
+    last: T,
+}
+
+impl<T: Real> Bin<T> {
+    fn new(min: T, max: T, bins: usize) -> Bin<T> {
+        let width = (max - min) / T::from_f64(bins.max(1) as f64);
+        // f32 can not tell more bins than this apart.
+        let last = T::from_f64(bins.saturating_sub(1).min(1 << 24) as f64);
+        let scale = T::ONE / width;
+        // All are in the first bin when all are the same, or further apart than the type can tell.
+        let regular = scale.as_f64() > 0.0 && scale.as_f64().is_finite();
+        if regular { Bin { min, scale, last } } else { Bin { min: T::default(), scale: T::default(), last } }
+    }
+
+    /// Of a finite element.
+    #[inline(always)]
+    fn of(self, v: T) -> i32 {
+        let at = (v - self.min) * self.scale;
+        let at = if at < self.last { at } else { self.last };
+        let at = if at > T::default() { at } else { T::default() };
+        // SAFETY: from 0 to `last`, which is below 2³¹, and no NaN: the first comparison replaces it.
+        unsafe { at.truncate() }
     }
 }
 
@@ -133,48 +178,118 @@ impl<T: Real> Job for Extent<'_, T> {
 struct Spread<'a, T> {
     x: &'a [T],
     mean: f64,
-    min: f64,
-    scale: f64,
+    bin: Bin<T>,
     out: &'a mut [f64],
 }
-
-/// Bins of equal elements that follow each other are counted in tables of their own: a count need not wait for the
-/// last one to be stored.
-const TABLES: usize = 4;
 
 impl<T: Real> Job for Spread<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<A: Arch>(self) {
-        let Spread { x, mean, min, scale, out } = self;
-        let bins = out.len() - 1;
-        let (zero, last) = (T::default(), bins.saturating_sub(1) as f64);
-        // One bin more takes what is not finite.
-        let mut tables = vec![0u32; TABLES * (bins + 1)];
-        let mut squares = [0.0f64; LANES];
-        let mut place = [0u32; LANES];
-        let mut piece = [zero; LANES];
-        for chunk in x.chunks(LANES) {
-            piece[..chunk.len()].copy_from_slice(chunk);
+        let Spread { x, mean, bin, out } = self;
+        let (squares, counts) = out.split_first_mut().expect("room for the squares");
+        *squares = deviations(x, mean);
+        match counts.len() {
+            0 => {}
+            1..=Counters::BINS => {
+                let counters = Counters::of(x, bin);
+                for (b, count) in counts.iter_mut().enumerate() {
+                    *count = counters.count(b);
+                }
+            }
+            _ => x.iter().for_each(|&v| counts[bin.of(v) as usize] += 1.0),
+        }
+    }
+}
+
+/// Σ (x − mean)²
+#[inline(always)]
+fn deviations<T: Real>(x: &[T], mean: f64) -> f64 {
+    let square = |v: T| (v.as_f64() - mean) * (v.as_f64() - mean);
+    let mut squares = [0.0f64; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        squares = from_fn(|l| squares[l] + square(chunk[l]));
+    }
+    squares.iter_mut().zip(rest).for_each(|(sum, &v)| *sum += square(v));
+    join(squares, |a, b| a + b)
+}
+
+/// As many words as elements are side by side.
+type Words = [u32; LANES];
+
+/// Counts of [`Counters::BINS`] bins in each lane, written across: bit b of word l of plane p is the digit 2ᵖ of the
+/// number of elements of bin b in lane l. So carry-save adders count all bins at once (Harley and Seal's way to count
+/// bits; Warren, Hacker's Delight, 5–1), while a count in memory would wait for the one before it.
+struct Counters {
+    planes: [Words; Counters::PLANES],
+}
+
+impl Counters {
+    const BINS: usize = u32::BITS as usize;
+    /// Words that are added before a carry goes beyond the lower planes.
+    const GROUP: usize = 16;
+    const LOWER: usize = Counters::GROUP.ilog2() as usize;
+    /// A lane counts up to `TASK / LANES`.
+    const PLANES: usize = (TASK / LANES).ilog2() as usize + 1;
+
+    #[inline(always)]
+    fn of<T: Real>(x: &[T], bin: Bin<T>) -> Counters {
+        let mut counters = Counters { planes: [[0; LANES]; Counters::PLANES] };
+        let (groups, rest) = x.as_chunks::<{ LANES * Counters::GROUP }>();
+        let mut words = [[0; LANES]; Counters::GROUP];
+        for group in groups {
+            let group: &[T; LANES * Counters::GROUP] = group;
+            for (word, &v) in words.as_flattened_mut().iter_mut().zip(group) {
+                *word = 1 << bin.of(v);
+            }
+            counters.add(words);
+        }
+        words = [[0; LANES]; Counters::GROUP];
+        for (word, &v) in words.as_flattened_mut().iter_mut().zip(rest) {
+            *word = 1 << bin.of(v);
+        }
+        counters.add(words);
+        counters
+    }
+
+    #[inline(always)]
+    fn add(&mut self, mut words: [Words; Counters::GROUP]) {
+        let (lower, upper) = self.planes.split_at_mut(Counters::LOWER);
+        let mut n = Counters::GROUP;
+        for plane in lower {
+            n /= 2;
+            // Two of this plane and the plane make one of the next.
+            for i in 0..n {
+                let (x, y) = (words[2 * i], words[2 * i + 1]);
+                for l in 0..LANES {
+                    let (a, b, c) = (x[l], y[l], plane[l]);
+                    words[i][l] = a & b | (a ^ b) & c;
+                    plane[l] = a ^ b ^ c;
+                }
+            }
+        }
+        let mut carry = words[0];
+        for plane in upper {
             for l in 0..LANES {
-                let v = piece[l];
-                let ok = (v * zero == zero) & (l < chunk.len());
-                let d = if ok { v.as_f64() - mean } else { 0.0 };
-                squares[l] += d * d;
-                let at = (v.as_f64() - min) * scale;
-                let at = if at < last { at } else { last };
-                // Finite elements lie from 0 to `last`; others are sent to the extra bin.
-                place[l] = if ok { at as i32 as u32 } else { bins as u32 };
-            }
-            for l in 0..chunk.len() {
-                tables[(l % TABLES) * (bins + 1) + place[l] as usize] += 1;
+                (plane[l], carry[l]) = (plane[l] ^ carry[l], plane[l] & carry[l]);
             }
         }
-        out[0] = squares.iter().sum();
-        for (bin, count) in out[1..].iter_mut().enumerate() {
-            *count = (0..TABLES).map(|t| f64::from(tables[t * (bins + 1) + bin])).sum();
+    }
+
+    /// The number of elements of a bin.
+    #[inline(always)]
+    fn count(&self, bin: usize) -> f64 {
+        let mut count = 0;
+        for (p, plane) in self.planes.iter().enumerate() {
+            let mut digits = 0;
+            for &word in plane {
+                digits += (word >> bin) & 1;
+            }
+            count += digits << p;
         }
+        count.into()
     }
 }
 

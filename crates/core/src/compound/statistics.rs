@@ -50,10 +50,14 @@ impl Compound for Statistics {
         let max = extreme(x.where_(&ok, f64::NEG_INFINITY).amax_keepdim(0));
         let mut fields = vec![n, others, zeros, mean, deviation, min.clone(), max.clone()];
         if self.bins > 0 {
-            let width = (max - &min) / self.bins as f64;
-            let regular = width.gt(0.0).logical_and(&width.isfinite());
-            let scale = width.reciprocal().where_(&regular, 0.0);
+            // The bins are those of the type of the values, as torch's histc has them.
+            let dtype = if inputs[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let [x, min, max] = [&x, &min, &max].map(|t| t.to_dtype(dtype));
+            let scale = ((max - &min) / self.bins as f64).reciprocal();
+            let regular = scale.gt(0.0).logical_and(&scale.isfinite());
+            let (min, scale) = (min.where_(&regular, 0.0), scale.where_(&regular, 0.0));
             let at = ((x - min) * scale).clamp_max(self.bins as f64 - 1.0).where_(&ok, self.bins as f64);
+            let at = at.to_dtype(DType::F64);
             let counts = Tensor::zeros_of([self.bins + 1], DType::F64);
             let counts = counts.scatter_add(0, &at.to_dtype(DType::I64), at.ones_like());
             fields.push(counts.narrow(0, 0, self.bins));
