@@ -24,6 +24,7 @@ mod recurrent;
 mod resample;
 mod sequential;
 mod shape;
+mod stochastic_depth;
 mod transformer;
 pub mod utils;
 
@@ -74,6 +75,7 @@ pub use recurrent::{
 pub use resample::{Upsample, UpsamplingBilinear2d, UpsamplingNearest2d};
 pub use sequential::Sequential;
 pub use shape::{ChannelShuffle, Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten};
+pub use stochastic_depth::{StochasticDepth, StochasticDepthMode};
 pub use transformer::{
     Activation, Decode, DecoderOptions, Encode, EncoderOptions, Transformer, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, TransformerOptions,

@@ -99,3 +99,25 @@ fn layers_drop_in_training_only_and_never_at_0() {
     leaky.eval();
     assert!((leaky.forward(&Tensor::from([-1.0f64])).item().unwrap() + 0.2).abs() < 1e-12);
 }
+
+#[test]
+fn stochastic_depth_drops_rows_or_the_batch_and_scales_the_rest() {
+    use limpid::nn::{StochasticDepth, StochasticDepthMode};
+    let rows = StochasticDepth::new(0.25, StochasticDepthMode::Row);
+    let (y, slope) = drawn(3, &[2000, 3], |x| rows.forward(x));
+    assert_eq!(y, slope);
+    assert!(y.chunks(3).all(|row| row.iter().all(|y| *y == row[0])));
+    let kept = y.iter().step_by(3).filter(|y| **y != 0.0).count();
+    assert!((kept as f64 - 1500.0).abs() < 5.0 * 375f64.sqrt(), "{kept} of 2000 rows are kept");
+    assert!(y.iter().all(|y| *y == 0.0 || (y - 4.0 / 3.0).abs() < 1e-12));
+    // A batch is kept or dropped by one draw, and a draw is the seed's.
+    let batch = StochasticDepth::new(0.5, StochasticDepthMode::Batch);
+    let of = |seed| drawn(seed, &[5, 2], |x| batch.forward(x)).0;
+    let kept: Vec<bool> = (0..100).map(|seed| of(seed)[0] != 0.0).collect();
+    assert!((0..100).all(|seed| of(seed).iter().all(|y| (*y != 0.0) == kept[seed as usize])));
+    assert!((20..80).contains(&kept.iter().filter(|kept| **kept).count()));
+    batch.eval();
+    assert_eq!(of(0), [1.0; 10]);
+    let error = StochasticDepth::new(1.5, StochasticDepthMode::Row).forward(&Tensor::ones([2])).to_vec::<f32>();
+    assert!(error.unwrap_err().to_string().contains("the probability is 1.5"));
+}
