@@ -6,7 +6,7 @@
 //! travels between their caches, and that takes longer than to pack it once more. Nothing is joined but the end of a stage.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::Cpu;
 use crate::buffer::Buffer;
@@ -25,6 +25,9 @@ const STRIP: usize = 1024;
 const TASKS: usize = 16;
 /// … or each has no more than this many multiply-adds.
 const TASK_WORK: usize = 1 << 20;
+/// Finished elements are passed on in pieces of so many columns, about: those of one task can be so few that to call for
+/// each row of them would take longer than the product.
+const FINISH: usize = 512;
 
 /// A product whose factors are packed: c = a·b, c contiguous [m, n].
 pub(super) struct Factors<'s, T: Real> {
@@ -87,6 +90,8 @@ struct Cut {
     groups: usize,
     /// Groups of all strips.
     all: usize,
+    /// Groups whose columns are passed on together; they are in one strip.
+    wide: usize,
 }
 
 impl Cut {
@@ -99,7 +104,15 @@ impl Cut {
             blocks += 1;
         }
         let group = (TASK_WORK / (p.m / blocks * cols * k)).clamp(1, (STRIP / cols).max(1));
-        Cut { blocks, group, groups: (STRIP / (group * cols)).max(1), all: panels.div_ceil(group) }
+        let (groups, all) = ((STRIP / (group * cols)).max(1), panels.div_ceil(group));
+        // Two pieces at least, so that two threads have work to the end.
+        let wide = (FINISH / (group * cols)).min(all.div_ceil(2)).clamp(1, groups);
+        Cut { blocks, group, groups, all, wide }
+    }
+
+    /// How many pieces are passed on.
+    fn pieces(&self) -> usize {
+        self.all.div_ceil(self.groups) * self.groups.div_ceil(self.wide) * self.blocks
     }
 
     /// The strip, the block of rows, and the group in the strip of a task.
@@ -118,20 +131,40 @@ impl<T: Real> Factors<'_, T> {
         for k in Range::pieces(self.k, STAGE_K) {
             let (cut, stage) = (Cut::new(self, k.len), STAGES.fetch_add(1, Ordering::Relaxed));
             let parallel = self.m * self.n * k.len >= FORK;
+            let last = k.start + k.len == self.k && self.finish.is_some();
+            let done: Vec<AtomicUsize> =
+                (0..if last { cut.pieces() } else { 0 }).map(|_| AtomicUsize::new(0)).collect();
             each(cpu, parallel, cut.all * cut.blocks, &|task| {
                 let mut own = OWN.take();
-                let (i, j) = self.piece(cpu, &mut own, &cut, stage, k, task);
+                self.piece(cpu, &mut own, &cut, stage, k, task);
                 OWN.set(own);
-                if k.start + k.len == self.k {
-                    // SAFETY: this piece of c belongs to this task.
-                    unsafe { pass_on(self.c, self.n, self.finish, i, j) };
+                if last {
+                    self.pass_on_piece(&cut, task, &done);
                 }
             });
         }
     }
 
-    /// One piece of C. Returns its rows and columns.
-    fn piece(&self, cpu: &Cpu, own: &mut Own, cut: &Cut, stage: u64, k: Range, task: usize) -> (Range, Range) {
+    /// The task that is the last of a piece's passes it on.
+    fn pass_on_piece(&self, cut: &Cut, task: usize, done: &[AtomicUsize]) {
+        let (strip, block, group) = cut.task(task);
+        let groups = cut.groups.min(cut.all - strip * cut.groups);
+        let (piece, pieces) = (group / cut.wide, cut.groups.div_ceil(cut.wide));
+        let together = cut.wide.min(groups - piece * cut.wide);
+        // What others have written of the piece is seen by whoever counts last.
+        let before = done[(strip * cut.blocks + block) * pieces + piece].fetch_add(1, Ordering::AcqRel);
+        if before + 1 == together {
+            let width = cut.group * self.kernels.cols();
+            let i = Range { start: 0, len: self.m }.part(block, cut.blocks, self.kernels.rows());
+            let start = (strip * cut.groups + piece * cut.wide) * width;
+            let j = Range { start, len: (together * width).min(self.n - start) };
+            // SAFETY: all tasks of this piece of c are done, and it is passed on once.
+            unsafe { pass_on(self.c, self.n, self.finish, i, j) };
+        }
+    }
+
+    /// One piece of C.
+    fn piece(&self, cpu: &Cpu, own: &mut Own, cut: &Cut, stage: u64, k: Range, task: usize) {
         let (strip, block, group) = cut.task(task);
         let (rows, cols) = (self.kernels.rows(), self.kernels.cols());
         let i = Range { start: 0, len: self.m }.part(block, cut.blocks, rows);
@@ -174,6 +207,5 @@ impl<T: Real> Factors<'_, T> {
                 }
             }
         }
-        (i, j)
     }
 }
