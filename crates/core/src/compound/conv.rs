@@ -52,6 +52,8 @@ impl ConvAxis {
 struct Conv {
     axes: Vec<ConvAxis>,
     groups: usize,
+    /// Whether the weights are those of the transposed convolution, [C, O/groups, …]: [`turned`] ones are meant.
+    turned: bool,
 }
 
 /// Zeros around and between, or less than there was.
@@ -77,6 +79,7 @@ impl Compound for Conv {
 
     fn key(&self, key: &mut Vec<u64>) {
         key.push(self.groups as u64);
+        key.push(u64::from(self.turned));
         for a in &self.axes {
             key.extend([a.stride as u64, a.lo as u64, a.hi as u64, a.dilation as u64, a.input_dilation as u64]);
         }
@@ -84,12 +87,13 @@ impl Compound for Conv {
 
     fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
         let (x, w) = (&inputs[0].0, &inputs[1].0);
+        let channels = if self.turned { w[1] * self.groups } else { w[0] };
         let spatial = self.axes.iter().enumerate().map(|(i, a)| a.windows(x[i + 2], w[i + 2]));
-        vec![([x[0], w[0]].into_iter().chain(spatial).collect(), inputs[0].1)]
+        vec![([x[0], channels].into_iter().chain(spatial).collect(), inputs[0].1)]
     }
 
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
-        let (x, w) = (&inputs[0], &inputs[1]);
+        let (x, w) = (&inputs[0], &if self.turned { turned(&inputs[1], self.groups) } else { inputs[1].clone() });
         let (d, g) = (self.axes.len(), self.groups);
         let (n, c, o) = (x.shape()[0], x.shape()[1] / g, w.shape()[0] / g);
         let mut x = x.clone();
@@ -114,13 +118,19 @@ impl Compound for Conv {
         vec![reshape(&permute(&reshape(&y, split), order), shape)]
     }
 
-    /// Both gradients are convolutions: by x, of g spread by the stride with the flipped kernel; by w, of
-    /// x with g as the kernel, spread by the stride.
+    /// By x: the transposed convolution of g. By w: [`WeightGradient`], for turned weights that of the convolution which this
+    /// is the transpose of.
     fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
         let (x, w, g) = (&b.inputs[0], &b.inputs[1], b.g());
+        let kernel: AxisList = w.shape()[2..].iter().copied().collect();
+        let back = transposed(&self.axes, x.shape(), &kernel, g.shape());
+        let by_w = || match self.turned {
+            false => weight_gradient(x, g, self.axes.clone(), self.groups, &kernel),
+            true => weight_gradient(g, x, back.clone(), self.groups, &kernel),
+        };
         Some(smallvec![
-            b.needs[0].then(|| self.input_gradient(x.shape(), w, g)),
-            b.needs[1].then(|| self.weight_gradient(x, w.shape(), g)),
+            b.needs[0].then(|| convolution(g, w, back.clone(), self.groups, !self.turned)),
+            b.needs[1].then(by_w),
         ])
     }
 
@@ -128,63 +138,83 @@ impl Compound for Conv {
         Saves::INPUTS
     }
 
-    /// Up to three axes without input dilation or cropping; everything else runs the body.
+    /// Up to three axes.
     fn has_kernel(&self, inputs: &[Meta]) -> bool {
-        let plain = |a: &ConvAxis| a.input_dilation == 1 && a.lo >= 0 && a.hi >= 0;
-        let w = &inputs[1].0;
-        // Where each group makes one channel the kernel adds up tap by tap: windows as large as those of a gradient by
-        // the weights are better sums, and faster, as products.
-        let long = self.axes.len() == 3 && w[0] == self.groups && w[1..].iter().product::<usize>() > 512;
-        self.axes.len() <= 3 && self.axes.iter().all(plain) && inputs[0].0.elements() > 0 && !long
+        self.axes.len() <= 3 && inputs[0].0.elements() > 0
     }
 
     fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
         let (x, w) = (&io.shapes[0], &io.shapes[1]);
-        // An image is a volume of depth 1, a sequence one of height 1 too.
-        let skip = 3 - self.axes.len();
-        let of = |f: &dyn Fn(usize) -> usize, missing: usize| {
-            [0, 1, 2].map(|i| if i < skip { missing } else { f(i - skip) })
-        };
-        let shape = conv::Conv3d {
-            n: x[0],
-            c_in: x[1],
-            size: of(&|i| x[i + 2], 1),
-            c_out: w[0],
-            kernel: of(&|i| w[i + 2], 1),
-            groups: self.groups,
-            stride: of(&|i| self.axes[i].stride, 1),
-            padding: [0, 1, 2].map(|i| {
-                if i < skip { [0, 0] } else { [self.axes[i - skip].lo as usize, self.axes[i - skip].hi as usize] }
-            }),
-            dilation: of(&|i| self.axes[i].dilation, 1),
-        };
-        conv::conv3d(io.cpu, &shape, io.inputs[0], io.inputs[1], None, io.outputs[0].reborrow());
+        let c_out = if self.turned { w[1] * self.groups } else { w[0] };
+        let shape = kernel_shape(&self.axes, self.groups, self.turned, x, &w[2..], c_out);
+        conv::conv(io.cpu, &shape, io.inputs[0], io.inputs[1], None, io.outputs[0].reborrow());
         Ok(())
     }
 }
 
-impl Conv {
-    fn input_gradient(&self, x: &Shape, w: &Tensor, g: &Tensor) -> Tensor {
-        let (d, groups) = (self.axes.len(), self.groups);
-        let axes = (0..d)
-            .map(|i| {
-                let (a, k, out) = (&self.axes[i], w.shape()[i + 2] as i64, g.shape()[i + 2] as i64);
-                let reach = (k - 1) * a.dilation as i64;
-                let lo = reach - a.lo;
-                let spread = (out - 1) * a.stride as i64 + 1;
-                let hi = (x[i + 2] as i64 - 1) * a.input_dilation as i64 + 1 + reach - spread - lo;
-                ConvAxis { stride: a.input_dilation, lo, hi, dilation: a.dilation, input_dilation: a.stride }
-            })
-            .collect();
-        convolve(g, &turned(w, groups), axes, groups)
+/// The shape as the kernels take it: an image is a volume of depth 1, a sequence one of height 1 too.
+fn kernel_shape(
+    axes: &[ConvAxis],
+    groups: usize,
+    turned: bool,
+    x: &Shape,
+    kernel: &[usize],
+    c_out: usize,
+) -> conv::Conv {
+    let skip = 3 - axes.len();
+    let axis = |i: usize| {
+        let Some(i) = i.checked_sub(skip) else { return conv::Axis::new(1, 1) };
+        let ConvAxis { stride, lo, hi, dilation, input_dilation } = axes[i];
+        let (lo, hi) = (lo as isize, hi as isize);
+        conv::Axis { size: x[i + 2], kernel: kernel[i], stride, lo, hi, dilation, input_dilation }
+    };
+    conv::Conv { n: x[0], c_in: x[1], c_out, groups, axes: [0, 1, 2].map(axis), turned }
+}
+
+/// The axes of the transpose of a convolution that takes `x` to `y`: from every element of y to those of x that it saw.
+fn transposed(axes: &[ConvAxis], x: &Shape, kernel: &[usize], y: &Shape) -> Vec<ConvAxis> {
+    let axis = |(i, a): (usize, &ConvAxis)| {
+        let reach = (kernel[i] as i64 - 1) * a.dilation as i64;
+        let lo = reach - a.lo;
+        let spread = (y[i + 2] as i64 - 1) * a.stride as i64 + 1;
+        let hi = (x[i + 2] as i64 - 1) * a.input_dilation as i64 + 1 + reach - spread - lo;
+        ConvAxis { stride: a.input_dilation, lo, hi, dilation: a.dilation, input_dilation: a.stride }
+    };
+    axes.iter().enumerate().map(axis).collect()
+}
+
+/// w̄[o, c, k…] = Σ_{n, p…} g[n, o, p…] · x[n, c, p·stride + k·dilation − lo …]: the gradient of a convolution by its
+/// weights, from x [N, C, …] and g [N, O, …] to [O, C/groups, …].
+#[derive(Clone, Debug)]
+struct WeightGradient {
+    axes: Vec<ConvAxis>,
+    groups: usize,
+    kernel: AxisList,
+}
+
+impl Compound for WeightGradient {
+    fn name(&self) -> &'static str {
+        "conv_by_weight"
     }
 
-    fn weight_gradient(&self, x: &Tensor, w: &Shape, g: &Tensor) -> Tensor {
+    fn key(&self, key: &mut Vec<u64>) {
+        Conv { axes: self.axes.clone(), groups: self.groups, turned: false }.key(key);
+        key.extend(self.kernel.iter().map(|&k| k as u64));
+    }
+
+    fn metas(&self, inputs: &[Meta]) -> Vec<Meta> {
+        let (x, g) = (&inputs[0].0, &inputs[1].0);
+        vec![([g[1], x[1] / self.groups].into_iter().chain(self.kernel.iter().copied()).collect(), inputs[0].1)]
+    }
+
+    /// A convolution of x with g as the kernel, spread by the stride.
+    fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
+        let (x, g) = (&inputs[0], &inputs[1]);
         let (d, groups) = (self.axes.len(), self.groups);
         let (n, c) = (x.shape()[0], x.shape()[1] / groups);
         let axes = (0..d)
             .map(|i| {
-                let (a, k, out) = (&self.axes[i], w[i + 2] as i64, g.shape()[i + 2] as i64);
+                let (a, k, out) = (&self.axes[i], self.kernel[i] as i64, g.shape()[i + 2] as i64);
                 let wide = (x.shape()[i + 2] as i64 - 1) * a.input_dilation as i64 + 1;
                 let hi = (k - 1) * a.dilation as i64 + (out - 1) * a.stride as i64 + 1 - wide - a.lo;
                 ConvAxis { stride: a.dilation, lo: a.lo, hi, dilation: a.stride, input_dilation: a.input_dilation }
@@ -196,14 +226,45 @@ impl Conv {
         let merged: Shape = [c, groups * n].into_iter().chain(spatial.iter().copied()).collect();
         let x = reshape(&permute(&reshape(x, split), order), merged);
         let swap: AxisList = [1, 0].into_iter().chain(2..2 + d).collect();
-        permute(&convolve(&x, &permute(g, swap.clone()), axes, groups), swap)
+        vec![permute(&convolution(&x, &permute(g, swap.clone()), axes, groups, false), swap)]
     }
+
+    /// It is linear in both: by x the transposed convolution of g with the gradient v as weights, by g the convolution of x
+    /// with v.
+    fn vjp(&self, b: &Backward<'_>) -> Option<Grads> {
+        let (x, g, v) = (&b.inputs[0], &b.inputs[1], b.g());
+        let back = || transposed(&self.axes, x.shape(), &self.kernel, g.shape());
+        Some(smallvec![
+            b.needs[0].then(|| convolution(g, v, back(), self.groups, true)),
+            b.needs[1].then(|| convolution(x, v, self.axes.clone(), self.groups, false)),
+        ])
+    }
+
+    fn saves(&self) -> Saves {
+        Saves::INPUTS
+    }
+
+    /// Up to three axes.
+    fn has_kernel(&self, inputs: &[Meta]) -> bool {
+        self.axes.len() <= 3 && inputs[0].0.elements() > 0
+    }
+
+    fn run(&self, io: &mut Io<'_>) -> Result<(), Fault> {
+        let (x, g) = (&io.shapes[0], &io.shapes[1]);
+        let shape = kernel_shape(&self.axes, self.groups, false, x, &self.kernel, g[1]);
+        conv::weight_gradient(io.cpu, &shape, io.inputs[0], io.inputs[1], io.outputs[0].reborrow());
+        Ok(())
+    }
+}
+
+#[track_caller]
+fn weight_gradient(x: &Tensor, g: &Tensor, axes: Vec<ConvAxis>, groups: usize, kernel: &[usize]) -> Tensor {
+    call_one(WeightGradient { axes, groups, kernel: kernel.iter().copied().collect() }, &[x, g])
 }
 
 /// The weights of the transposed convolution: [O, C/groups, …] as [C, O/groups, …] with each window from its end, or
 /// the other way round.
-#[track_caller]
-pub(crate) fn turned(w: &Tensor, groups: usize) -> Tensor {
+fn turned(w: &Tensor, groups: usize) -> Tensor {
     let (o, c, kernel) = (w.shape()[0] / groups, w.shape()[1], &w.shape()[2..]);
     let split: Shape = [groups, o, c].into_iter().chain(kernel.iter().copied()).collect();
     let order: AxisList = [0, 2, 1].into_iter().chain(3..3 + kernel.len()).collect();
@@ -218,7 +279,18 @@ pub(crate) fn turned(w: &Tensor, groups: usize) -> Tensor {
 /// The convolution of x and w that the caller has checked.
 #[track_caller]
 pub(crate) fn convolve(x: &Tensor, w: &Tensor, axes: Vec<ConvAxis>, groups: usize) -> Tensor {
-    call_one(Conv { axes, groups }, &[x, w])
+    convolution(x, w, axes, groups, false)
+}
+
+/// The convolution of x and the [`turned`] weights: the transpose of one whose weights w are.
+#[track_caller]
+pub(crate) fn convolve_turned(x: &Tensor, w: &Tensor, axes: Vec<ConvAxis>, groups: usize) -> Tensor {
+    convolution(x, w, axes, groups, true)
+}
+
+#[track_caller]
+fn convolution(x: &Tensor, w: &Tensor, axes: Vec<ConvAxis>, groups: usize, turned: bool) -> Tensor {
+    call_one(Conv { axes, groups, turned }, &[x, w])
 }
 
 impl Tensor {

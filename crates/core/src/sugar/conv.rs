@@ -1,6 +1,6 @@
 //! Convolutions and transposed convolutions under torch's names.
 
-use crate::compound::conv::{ConvAxis, convolve, turned};
+use crate::compound::conv::{ConvAxis, convolve, convolve_turned};
 use crate::error::Result;
 use crate::op::movement::reshape;
 use crate::options;
@@ -175,7 +175,7 @@ impl Call<'_> {
     #[track_caller]
     fn forward(&self, options: &ConvOptions) -> Tensor {
         match self.axes_of(options) {
-            Ok((batched, axes)) => self.record(batched, self.weight, axes, options.groups),
+            Ok((batched, axes)) => self.record(batched, |x| convolve(x, self.weight, axes, options.groups)),
             Err(error) => self.fail(error, false, options.groups),
         }
     }
@@ -212,14 +212,14 @@ impl Call<'_> {
     #[track_caller]
     fn transposed(&self, options: &ConvTransposeOptions) -> Tensor {
         match self.transposed_axes(options) {
-            Ok((batched, axes)) => self.record(batched, &turned(self.weight, options.groups), axes, options.groups),
+            Ok((batched, axes)) => self.record(batched, |x| convolve_turned(x, self.weight, axes, options.groups)),
             Err(error) => self.fail(error, true, options.groups),
         }
     }
 
     #[track_caller]
-    fn record(&self, batched: bool, weight: &Tensor, axes: Vec<ConvAxis>, groups: usize) -> Tensor {
-        let y = convolve(&with_batch(self.x, batched), weight, axes, groups);
+    fn record(&self, batched: bool, convolved: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        let y = convolved(&with_batch(self.x, batched));
         let y = match self.bias {
             None => y,
             Some(bias) => {

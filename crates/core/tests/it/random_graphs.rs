@@ -115,6 +115,7 @@ const OPERATIONS: &[&str] = &[
     "ctc_loss_grad",
     "statistics",
     "conv",
+    "conv_by_weight",
     "max_pool",
     "max_pool_grad",
     "avg_pool",

@@ -5,6 +5,7 @@
 //! that is added to the tile. Each element of the product is one chain of multiply-adds in order of k,
 //! whatever tile it falls in, so how a matrix is cut changes no bit of the result.
 
+use super::placed;
 use super::vector::Vector;
 
 /// A tile of C: `rows × cols`, c[r, j] (+)= Σ_k a[r, k]·b[k, j]; the number of rows is that of the kernel called.
@@ -58,7 +59,7 @@ pub(super) const STEPS: usize = 4;
 const AHEAD: isize = 8;
 /// Steps that are added up in one chain: what a sum loses grows with the root of its length, and the tile stays in the
 /// first cache between two chains.
-const CHAIN: usize = 256;
+pub(super) const CHAIN: usize = 256;
 
 /// Asks for the cache line of `p`, which may be any address.
 #[inline(always)]
@@ -130,6 +131,8 @@ pub(super) struct Kernels<T: 'static> {
     pub packed: &'static [[TileFn<T>; 2]],
     /// The same from matrices with strides.
     pub direct: &'static [[TileFn<T>; 2]],
+    /// `placed[r - 1][v - 1]`: the same from rows at any places and a panel of B.
+    pub placed: &'static [[placed::TileFn<T>; 2]],
     /// `dots[r - 1][s - 1]`: r rows by s columns.
     pub dots: &'static [[DotsFn<T>; DOTS]; DOTS],
     /// Adds [`AXPY`] columns.

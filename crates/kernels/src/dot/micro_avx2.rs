@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::micro::{self, Axpy, AxpyFn, DOTS, Dots, DotsFn, Kernels, Tile, TileFn};
+use super::placed;
 use super::vector::{Real, Vector};
 
 /// All bits set in the lowest `n` lanes.
@@ -208,6 +209,7 @@ where
         block: 384 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
+        placed: placed::avx2::Table::<V>::TILES,
         dots: Table::<V>::DOTS,
         axpy: Table::<V>::AXPY,
     }

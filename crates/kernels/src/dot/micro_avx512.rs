@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::micro::{self, Axpy, AxpyFn, DOTS, Dots, DotsFn, Kernels, Tile, TileFn};
+use super::placed;
 use super::vector::{Real, Vector};
 
 /// The lowest `n` lanes.
@@ -209,6 +210,7 @@ where
         block: 768 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
+        placed: placed::avx512::Table::<V>::TILES,
         dots: Table::<V>::DOTS,
         axpy: Table::<V>::AXPY,
     }

@@ -1,6 +1,7 @@
 //! What every machine has: tiles of 4 × 2 small arrays that the compiler keeps in registers.
 
 use super::micro::{self, Axpy, AxpyFn, DOTS, Dots, DotsFn, Kernels, Tile, TileFn};
+use super::placed;
 use super::vector::{Real, Vector};
 
 impl Vector for [f32; 4] {
@@ -165,6 +166,7 @@ where
         block: 192 << 10,
         packed: Table::<V>::PACKED,
         direct: Table::<V>::DIRECT,
+        placed: placed::portable::Table::<V>::TILES,
         dots: Table::<V>::DOTS,
         axpy: Table::<V>::AXPY,
     }

@@ -23,6 +23,7 @@ mod micro_portable;
 mod pack;
 mod pairs;
 mod panels;
+mod placed;
 mod small;
 mod steps;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub(crate) use blocks::{Block, Blocks};
 pub(crate) use micro::prefetch;
 use pack::Range;
 pub(crate) use panels::{Band, COLUMNS, Factor, Panels};
+pub(crate) use placed::{Placed, Sums};
 pub(crate) use steps::Upcoming;
 use vector::Real;
 

@@ -187,16 +187,17 @@ unsafe fn copy<T: Real, const N: usize, const P: usize>(s: &Strip<T>, width: usi
 /// where all lanes fall into the same set of it.
 #[inline(always)]
 unsafe fn transpose<T: Real>(s: &Strip<T>, width: usize, to: *mut T) {
-    let (whole, lanes) = (s.k - s.k % BLOCK, s.lanes - s.lanes % 4);
+    let (whole, lanes) = (s.k - s.k % 4, s.lanes - s.lanes % 4);
     for k in (0..whole).step_by(BLOCK) {
+        let end = whole.min(k + BLOCK);
         for lane in (0..lanes).step_by(4) {
-            for i in (0..BLOCK).step_by(4) {
+            for i in (k..end).step_by(4) {
                 // SAFETY: by the caller of `pack`.
-                unsafe { T::transpose4(s.at(lane, k + i), s.lane, to.add((k + i) * width + lane), width) };
+                unsafe { T::transpose4(s.at(lane, i), s.lane, to.add(i * width + lane), width) };
             }
         }
         for lane in lanes..s.lanes {
-            for i in k..k + BLOCK {
+            for i in k..end {
                 // SAFETY: by the caller of `pack`.
                 unsafe { *to.add(i * width + lane) = *s.at(lane, i) };
             }
