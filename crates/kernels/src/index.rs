@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Cpu;
 use crate::arithmetic::{Accumulator, Arithmetic, Typed, by_dtype, same_size};
-use crate::dot::prefetch;
 use crate::dtype::{DType, Element};
 use crate::floats::{Floats, FloatsMut};
+use crate::isa::prefetch;
 use crate::parts::{Shared, each, rows_per_task};
 use crate::slice::{Slice, SliceMut};
 

@@ -1,5 +1,7 @@
 //! Which instructions this machine has, and running one body compiled for each of them.
 
+use std::sync::OnceLock;
+
 /// An instruction set that kernels are compiled for; a later one includes the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -14,8 +16,14 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best instruction set of this machine.
+    /// The best instruction set of this machine; asked for once, as a kernel of a few elements takes less time than that.
+    #[inline]
     pub fn detect() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(Isa::ask)
+    }
+
+    fn ask() -> Isa {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 =
@@ -93,6 +101,21 @@ impl Arch for Plain {
 }
 impl Arch for Fma {
     const FMA: bool = true;
+}
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
+/// Asks for the cache line of `p`, which may be any address.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
+    }
+    let _ = p;
 }
 
 /// A computation that is compiled once for each instruction set, see [`dispatch`].

@@ -7,6 +7,7 @@
 
 use super::placed;
 use super::vector::Vector;
+use crate::isa::{LINE, prefetch};
 
 /// A tile of C: `rows × cols`, c[r, j] (+)= Σ_k a[r, k]·b[k, j]; the number of rows is that of the kernel called.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,6 @@ impl<T> Ahead<T> {
     }
 }
 
-/// Bytes of a cache line.
-pub(super) const LINE: usize = 64;
 /// Steps that a packed kernel makes for each cache line it asks for.
 pub(super) const STEPS: usize = 4;
 /// Rows of B that a direct kernel fetches ahead.
@@ -60,18 +59,6 @@ const AHEAD: isize = 8;
 /// Steps that are added up in one chain: what a sum loses grows with the root of its length, and the tile stays in the
 /// first cache between two chains.
 pub(super) const CHAIN: usize = 256;
-
-/// Asks for the cache line of `p`, which may be any address.
-#[inline(always)]
-pub(crate) fn prefetch<T>(p: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
-    }
-    let _ = p;
-}
 
 /// A tile of C of dot products: c[r, s] = Σ_k a[r, k]·b[s, k], both operands side by side in k.
 #[derive(Clone, Copy, Debug)]

@@ -37,7 +37,6 @@ use crate::dtype::{DType, Element};
 use crate::slice::{Slice, SliceMut};
 
 pub(crate) use blocks::{Block, Blocks};
-pub(crate) use micro::prefetch;
 use pack::Range;
 pub(crate) use panels::{Band, COLUMNS, Factor, Panels};
 pub(crate) use placed::{Placed, Sums};

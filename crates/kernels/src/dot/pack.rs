@@ -1,9 +1,9 @@
 //! Packing: a strip of a matrix copied into the order in which a micro-kernel reads it.
 
-use crate::isa::{Arch, Isa, Job, dispatch};
+use crate::isa::{Arch, Isa, Job, LINE, dispatch, prefetch};
 
 use super::Matrix;
-use super::micro::{Ahead, LINE, prefetch};
+use super::micro::Ahead;
 use super::vector::Real;
 
 /// Where the elements of panels come from: rows of A or columns of B ("lanes"), each for all steps of k.

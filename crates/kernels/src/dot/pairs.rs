@@ -5,10 +5,10 @@
 use ::half::bf16;
 
 use crate::Cpu;
-use crate::isa::{Arch, Isa, Job, dispatch};
+use crate::isa::{Arch, Isa, Job, LINE, dispatch, prefetch};
 
 use super::gemm::Factors;
-use super::micro::{Ahead, Kernels, LINE, prefetch};
+use super::micro::{Ahead, Kernels};
 use super::pack::{Range, Source};
 use super::{Batch, Dims, Finish, Matrix, Operand, fold, small};
 

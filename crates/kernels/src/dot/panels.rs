@@ -7,9 +7,10 @@ use crate::dtype::Element;
 use crate::isa::Isa;
 use crate::parts;
 
-use super::micro::{DOTS, Dots, prefetch};
+use super::micro::{DOTS, Dots};
 use super::pack::{Strip, pack};
 use super::steps::{BLOCK, Steps, Tile, Upcoming};
+use crate::isa::prefetch;
 
 /// Columns that are computed together: whole panels of any instruction set.
 pub(crate) const COLUMNS: usize = 32;

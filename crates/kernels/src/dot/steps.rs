@@ -1,9 +1,8 @@
 //! Micro-kernels for a left factor that is made anew for each product: it lies in blocks of [`BLOCK`] columns, rows one
 //! after the other in a block, so that whoever makes it writes whole cache lines, and no copy is needed.
 
-use super::micro::prefetch;
 use super::vector::{Real, Vector};
-use crate::isa::Isa;
+use crate::isa::{Isa, prefetch};
 
 /// Columns of the left factor that lie side by side.
 pub(super) const BLOCK: usize = 16;
@@ -150,7 +149,7 @@ table!(portable, 1 2 3 4);
 
 impl Steps for f32 {
     fn steps(isa: Isa) -> Table<f32> {
-        match isa.min(super::vector::best()) {
+        match isa.min(Isa::detect()) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => avx512::tiles::<std::arch::x86_64::__m512>(),
             #[cfg(target_arch = "x86_64")]
@@ -162,7 +161,7 @@ impl Steps for f32 {
 
 impl Steps for f64 {
     fn steps(isa: Isa) -> Table<f64> {
-        match isa.min(super::vector::best()) {
+        match isa.min(Isa::detect()) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => avx512::tiles::<std::arch::x86_64::__m512d>(),
             #[cfg(target_arch = "x86_64")]

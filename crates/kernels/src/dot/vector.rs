@@ -1,7 +1,5 @@
 //! What the micro-kernels need of a vector register, so that each of them is written once.
 
-use std::sync::OnceLock;
-
 use crate::dtype::Element;
 use crate::isa::Isa;
 
@@ -29,18 +27,10 @@ pub(super) trait Real: Element + Default + std::ops::Add<Output = Self> + std::o
     }
 }
 
-/// The best instruction set of this machine, asked for once: a product of a few elements takes less time
-/// than the question.
-#[inline]
-pub(super) fn best() -> Isa {
-    static BEST: OnceLock<Isa> = OnceLock::new();
-    *BEST.get_or_init(Isa::detect)
-}
-
 impl Real for f32 {
     #[inline]
     fn kernels(isa: Isa) -> &'static Kernels<f32> {
-        match isa.min(best()) {
+        match isa.min(Isa::detect()) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => &super::micro_avx512::F32,
             #[cfg(target_arch = "x86_64")]
@@ -71,7 +61,7 @@ impl Real for f32 {
 impl Real for f64 {
     #[inline]
     fn kernels(isa: Isa) -> &'static Kernels<f64> {
-        match isa.min(best()) {
+        match isa.min(Isa::detect()) {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Amx => &super::micro_avx512::F64,
             #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,8 @@
 //! `docs/ulp.md` has the measured errors.
 #![allow(clippy::excessive_precision)]
 
+#[cfg(target_arch = "x86_64")]
+mod erf_avx512;
 pub mod f32;
 pub mod f64;
 
@@ -13,6 +15,11 @@ use crate::isa::{Arch, Isa, Job, dispatch};
 /// y\[i\] = f(x\[i\]), compiled for `isa`. Panics when the lengths differ.
 pub fn unary_f32(isa: Isa, f: UnaryFn, x: &[::core::primitive::f32], y: &mut [::core::primitive::f32]) {
     assert_eq!(x.len(), y.len());
+    #[cfg(target_arch = "x86_64")]
+    if f == UnaryFn::Erf && isa.min(Isa::detect()) >= Isa::Avx512 {
+        // SAFETY: this machine has AVX-512.
+        return unsafe { erf_avx512::erf(x, y) };
+    }
     dispatch(isa, Unary32 { f, x, y });
 }
 
