@@ -5,9 +5,10 @@
 
 use crate::isa::Isa;
 
-use super::micro::{CHAIN, prefetch};
+use super::micro::CHAIN;
 use super::pack::{Strip, pack};
 use super::vector::{Real, Vector};
+use crate::isa::prefetch;
 
 /// A matrix a[r, k] = data[places[r] + steps[k]].
 #[derive(Clone, Copy, Debug)]
