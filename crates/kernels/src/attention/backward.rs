@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::dot::{Block, Blocks};
 use crate::isa::{Arch, Job, dispatch};
 use crate::parts::Shared;
-use crate::real::{Real, sum2};
+use crate::real::{Real, max, sum, sum2};
 
 use super::scores::{KEYS, Place, Problem, QUERIES, Scratch, Typed};
 
@@ -84,13 +84,16 @@ impl<T: Real + Blocks> Problem<'_, T> {
             packed(most, d),
             packed(e, most),
             packed(many, d).max(packed(many, e)),
+            many * d,
             many * most,
             many * most,
         ];
         let mut scratch = Scratch::new::<T>(&sizes);
-        let [dq, dk, dv, dots, keys_across, keys_down, values, panels, p, ds] = scratch.pieces(sizes);
+        let [dq, dk, dv, dots, keys_across, keys_down, values, panels, scaled, p, ds] = scratch.pieces(sizes);
         dq.fill(T::default());
-        for head in 0..shared {
+        // A block that has all keys needs nothing from forward, whose scores may be rounded in another way.
+        let whole = keys.len() == shape.s && keys.len() <= KEYS;
+        for head in (0..shared).filter(|_| !whole) {
             let (from, dots) = (own * shared + head, &mut dots[head * count..][..count]);
             let [out, grad] = [&below.out, &below.grad].map(|x| x.matrix(sample, from, queries.start));
             dispatch(isa, Dots { e, out, grad, dots });
@@ -111,12 +114,16 @@ impl<T: Real + Blocks> Problem<'_, T> {
                 let place = Place { head: own * shared + head, query, queries: n, keys: keys.min(seen), ..all };
                 let (p, ds) = (&mut p[..n * place.keys], &mut ds[..n * place.keys]);
                 let [q, g] = [&self.q, &below.grad].map(|x| x.matrix(sample, place.head, query));
-                self.scores(&place, keys_across, p);
+                self.scores(&place, keys_across, scaled, p);
                 T::block_product(isa, [n, place.keys, e], g, (values, e), ds, false);
                 let row = (sample * shape.heads + place.head) * shape.t + query;
-                let [maxima, totals] = [below.maxima, below.totals].map(|x| &x[row..][..n]);
                 let at = head * count + first;
-                dispatch(isa, Weights { keys: place.keys, p, ds, maxima, totals, dots: &dots[at..][..n] });
+                let known = Known {
+                    maxima: &below.maxima[row..][..n],
+                    totals: &below.totals[row..][..n],
+                    dots: &dots[at..][..n],
+                };
+                dispatch(isa, Weights { keys: place.keys, p, ds, known: (!whole).then_some(known) });
                 if part != Part::Queries {
                     let [p, ds] = [&*p, &*ds].map(|data| Block { data, row: 1, col: place.keys });
                     T::pack_panels(isa, n, e, g, panels);
@@ -178,14 +185,22 @@ impl<T: Real> Job for Dots<'_, T> {
     }
 }
 
+/// What is known of rows whose keys are in several blocks.
+struct Known<'a, T> {
+    /// The largest scores.
+    maxima: &'a [T],
+    /// Σ of the powers below them.
+    totals: &'a [T],
+    /// Σ p·dp
+    dots: &'a [T],
+}
+
 /// Turns scores into weights p, and their gradients dp into those of the scores: ds = p·(dp - Σ p·dp).
 struct Weights<'a, T> {
     keys: usize,
     p: &'a mut [T],
     ds: &'a mut [T],
-    maxima: &'a [T],
-    totals: &'a [T],
-    dots: &'a [T],
+    known: Option<Known<'a, T>>,
 }
 
 impl<T: Real> Job for Weights<'_, T> {
@@ -195,8 +210,29 @@ impl<T: Real> Job for Weights<'_, T> {
     fn run<A: Arch>(self) {
         let rows = self.p.chunks_exact_mut(self.keys).zip(self.ds.chunks_exact_mut(self.keys));
         for (i, (p, ds)) in rows.enumerate() {
-            let (m, total, dot) = (self.maxima[i], self.totals[i], self.dots[i]);
-            if total == T::default() {
+            let largest = match &self.known {
+                Some(known) => known.maxima[i],
+                // The maximum passes NaN over: where there is nothing but NaN and -∞ it must not look like a row that sees
+                // nothing.
+                None => match max(p) {
+                    lowest if lowest == T::NEG_INFINITY => T::from_f64(sum(p, |p| p)),
+                    largest => largest,
+                },
+            };
+            // Σ p·dp is counted from the dp of the largest weight: where that is nearly 1 nothing cancels.
+            let at = if self.known.is_some() { None } else { p.iter().position(|&p| p == largest) };
+            for p in p.iter_mut() {
+                *p = (*p - largest).exp::<A>();
+            }
+            let (total, origin, dot) = match &self.known {
+                Some(known) => (known.totals[i], T::default(), known.dots[i]),
+                None => {
+                    let origin = at.map_or(T::default(), |at| ds[at]);
+                    let total = sum(p, |p| p);
+                    (T::from_f64(total), origin, T::from_f64(sum2(p, ds, |p, dp| p * (dp - origin)) / total))
+                }
+            };
+            if total == T::default() || largest == T::NEG_INFINITY {
                 // This query sees nothing.
                 p.fill(T::default());
                 ds.fill(T::default());
@@ -204,8 +240,8 @@ impl<T: Real> Job for Weights<'_, T> {
             }
             let scale = T::ONE / total;
             for (p, ds) in p.iter_mut().zip(ds) {
-                *p = (*p - m).exp::<A>() * scale;
-                *ds = *p * (*ds - dot);
+                *p = *p * scale;
+                *ds = *p * (*ds - origin - dot);
             }
         }
     }

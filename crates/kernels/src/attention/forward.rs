@@ -54,9 +54,10 @@ impl<T: Real + Blocks> Problem<'_, T> {
         let end = self.visible_to(&queries);
         let (most, few) = (KEYS.min(end), shape.t < FEW);
         let packed = |k: usize, n: usize| if few { 0 } else { T::panels_len(isa, k, n) };
-        let sizes = [packed(d, most), packed(most, e), count.min(QUERIES) * most, count * e, count, count];
+        let many = count.min(QUERIES);
+        let sizes = [packed(d, most), packed(most, e), many * d, many * most, count * e, count, count];
         let mut scratch = Scratch::new::<T>(&sizes);
-        let [keys, values, scores, sums, maxima, totals] = scratch.pieces(sizes);
+        let [keys, values, scaled, scores, sums, maxima, totals] = scratch.pieces(sizes);
         sums.fill(T::default());
         maxima.fill(T::NEG_INFINITY);
         totals.fill(T::default());
@@ -78,7 +79,7 @@ impl<T: Real + Blocks> Problem<'_, T> {
                 if few {
                     self.few_scores(&p, scores);
                 } else {
-                    self.scores(&p, keys, scores);
+                    self.scores(&p, keys, scaled, scores);
                 }
                 let (maxima, totals) = (&mut maxima[first..][..n], &mut totals[first..][..n]);
                 dispatch(isa, Step { keys: p.keys, e, scores, sums, maxima, totals });

@@ -99,20 +99,33 @@ impl<'a, T: Real + Blocks> Problem<'a, T> {
         queries.end.checked_sub(1).map_or(0, |last| self.visible(last))
     }
 
-    /// The keys of one block times the scale, transposed, in panels.
+    /// What queries and keys are each multiplied with: a root of the scale, as in torch, so that products are as large as
+    /// scores are; that of the queries has its sign.
+    fn roots(&self) -> [T; 2] {
+        let root = self.shape.scale.abs().sqrt();
+        [root.copysign(self.shape.scale), root].map(T::from_f64)
+    }
+
+    /// The keys of one block times a root of the scale, transposed, in panels.
     pub(super) fn pack_keys(&self, p: &Place, to: &mut [T]) {
         let k = self.k.matrix(p.sample, p.head / self.shape.shared, p.key);
         let transposed = Block { row: k.col, col: k.row, ..k };
         T::pack_panels(self.cpu.isa, self.shape.d, p.keys, transposed, to);
-        let scale = T::from_f64(self.shape.scale);
-        to.iter_mut().for_each(|x| *x = *x * scale);
+        let [_, root] = self.roots();
+        to.iter_mut().for_each(|x| *x = *x * root);
     }
 
-    /// The scores of a block, `[queries, keys]`; `keys` as packed by [`Problem::pack_keys`].
-    pub(super) fn scores(&self, p: &Place, keys: &[T], scores: &mut [T]) {
+    /// The scores of a block, `[queries, keys]`; `keys` as packed by [`Problem::pack_keys`]. `scaled` has room for the
+    /// queries.
+    pub(super) fn scores(&self, p: &Place, keys: &[T], scaled: &mut [T], scores: &mut [T]) {
+        let (d, [root, _]) = (self.shape.d, self.roots());
         let q = self.q.matrix(p.sample, p.head, p.query);
-        let size = [p.queries, p.keys, self.shape.d];
-        T::block_product(self.cpu.isa, size, q, (keys, self.shape.d), scores, false);
+        for (i, scaled) in scaled[..p.queries * d].chunks_exact_mut(d.max(1)).enumerate() {
+            let q = &q.data[i * q.row..][..d];
+            scaled.iter_mut().zip(q).for_each(|(scaled, &q)| *scaled = q * root);
+        }
+        let scaled = Block { data: scaled, row: d, col: 1 };
+        T::block_product(self.cpu.isa, [p.queries, p.keys, d], scaled, (keys, d), scores, false);
         self.hide(p, scores);
     }
 
