@@ -193,10 +193,8 @@ impl<T: Real> Job for Spread<'_, T> {
         match counts.len() {
             0 => {}
             1..=Counters::BINS => {
-                let counters = Counters::of(x, bin);
-                for (b, count) in counts.iter_mut().enumerate() {
-                    *count = counters.count(b);
-                }
+                let found = Counters::of(x, bin).counts();
+                counts.iter_mut().zip(found).for_each(|(count, n)| *count = n.into());
             }
             _ => x.iter().for_each(|&v| counts[bin.of(v) as usize] += 1.0),
         }
@@ -216,8 +214,21 @@ fn deviations<T: Real>(x: &[T], mean: f64) -> f64 {
     join(squares, |a, b| a + b)
 }
 
-/// As many words as elements are side by side.
-type Words = [u32; LANES];
+/// Words that are counted side by side: registers enough that one need not wait for another.
+const WORDS: usize = 32;
+type Words = [u32; WORDS];
+
+/// a + b + c, digit by digit: `c` becomes the sum, the carries are returned.
+#[inline(always)]
+fn add_three(a: Words, b: Words, c: &mut Words) -> Words {
+    let (mut sum, mut carry) = ([0; WORDS], [0; WORDS]);
+    for l in 0..WORDS {
+        sum[l] = a[l] ^ b[l] ^ c[l];
+        carry[l] = a[l] & b[l] | (a[l] ^ b[l]) & c[l];
+    }
+    *c = sum;
+    carry
+}
 
 /// Counts of [`Counters::BINS`] bins in each lane, written across: bit b of word l of plane p is the digit 2ᵖ of the
 /// number of elements of bin b in lane l. So carry-save adders count all bins at once (Harley and Seal's way to count
@@ -231,22 +242,22 @@ impl Counters {
     /// Words that are added before a carry goes beyond the lower planes.
     const GROUP: usize = 16;
     const LOWER: usize = Counters::GROUP.ilog2() as usize;
-    /// A lane counts up to `TASK / LANES`.
-    const PLANES: usize = (TASK / LANES).ilog2() as usize + 1;
+    /// A lane counts up to `TASK / WORDS`.
+    const PLANES: usize = (TASK / WORDS).ilog2() as usize + 1;
 
     #[inline(always)]
     fn of<T: Real>(x: &[T], bin: Bin<T>) -> Counters {
-        let mut counters = Counters { planes: [[0; LANES]; Counters::PLANES] };
-        let (groups, rest) = x.as_chunks::<{ LANES * Counters::GROUP }>();
-        let mut words = [[0; LANES]; Counters::GROUP];
+        let mut counters = Counters { planes: [[0; WORDS]; Counters::PLANES] };
+        let (groups, rest) = x.as_chunks::<{ WORDS * Counters::GROUP }>();
+        let mut words = [[0; WORDS]; Counters::GROUP];
         for group in groups {
-            let group: &[T; LANES * Counters::GROUP] = group;
+            let group: &[T; WORDS * Counters::GROUP] = group;
             for (word, &v) in words.as_flattened_mut().iter_mut().zip(group) {
                 *word = 1 << bin.of(v);
             }
             counters.add(words);
         }
-        words = [[0; LANES]; Counters::GROUP];
+        words = [[0; WORDS]; Counters::GROUP];
         for (word, &v) in words.as_flattened_mut().iter_mut().zip(rest) {
             *word = 1 << bin.of(v);
         }
@@ -262,34 +273,27 @@ impl Counters {
             n /= 2;
             // Two of this plane and the plane make one of the next.
             for i in 0..n {
-                let (x, y) = (words[2 * i], words[2 * i + 1]);
-                for l in 0..LANES {
-                    let (a, b, c) = (x[l], y[l], plane[l]);
-                    words[i][l] = a & b | (a ^ b) & c;
-                    plane[l] = a ^ b ^ c;
-                }
+                words[i] = add_three(words[2 * i], words[2 * i + 1], plane);
             }
         }
         let mut carry = words[0];
         for plane in upper {
-            for l in 0..LANES {
-                (plane[l], carry[l]) = (plane[l] ^ carry[l], plane[l] & carry[l]);
-            }
+            carry = add_three(carry, [0; WORDS], plane);
         }
     }
 
-    /// The number of elements of a bin.
+    /// The number of elements of each bin.
     #[inline(always)]
-    fn count(&self, bin: usize) -> f64 {
-        let mut count = 0;
+    fn counts(&self) -> [u32; Counters::BINS] {
+        let mut counts = [0; Counters::BINS];
         for (p, plane) in self.planes.iter().enumerate() {
-            let mut digits = 0;
-            for &word in plane {
-                digits += (word >> bin) & 1;
+            for word in plane {
+                for b in 0..Counters::BINS {
+                    counts[b] += ((word >> b) & 1) << p;
+                }
             }
-            count += digits << p;
         }
-        count.into()
+        counts
     }
 }
 
