@@ -1,4 +1,4 @@
-//! Runs of instructions that one loop does: what optimizers say of every weight.
+//! Runs of instructions that one loop does: what optimizers say of every weight, and choices by a number.
 //!
 //! A chain passes each intermediate result through the first-level cache. For arithmetic as cheap as that of an update
 //! this costs more than the arithmetic, so the runs below keep theirs in registers. Each operation rounds as it does by
@@ -21,6 +21,19 @@ pub(super) enum Idiom {
     BlendSquare([Reg; 2], [Reg; 2]),
     /// p − m / (√v·s + e)·r, with s, e and r uniform: Adam's descent.
     Descend([Reg; 3], [Reg; 3]),
+    /// a where the condition holds for x and s, else b; s uniform: [x, a, b], [s].
+    Choose(Condition, [Reg; 3], [Reg; 1]),
+    /// The same with a uniform: [x, b], [s, a]. ReLU and its gradient.
+    ChooseFirst(Condition, [Reg; 2], [Reg; 2]),
+    /// The same with b uniform: [x, a], [s, b].
+    ChooseSecond(Condition, [Reg; 2], [Reg; 2]),
+}
+
+/// A comparison of x and s: x f s, or s f x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Condition {
+    f: BinaryFn,
+    turned: bool,
 }
 
 impl Idiom {
@@ -28,14 +41,16 @@ impl Idiom {
     pub(super) fn wide(&self) -> &[Reg] {
         match self {
             Idiom::AddScaled(x, _) | Idiom::SubScaled(x, _) | Idiom::Blend(x, _) | Idiom::BlendSquare(x, _) => x,
-            Idiom::Descend(x, _) => x,
+            Idiom::ChooseFirst(_, x, _) | Idiom::ChooseSecond(_, x, _) => x,
+            Idiom::Descend(x, _) | Idiom::Choose(_, x, _) => x,
         }
     }
 
     /// The uniform ones.
     pub(super) fn uniform(&self) -> &[Reg] {
         match self {
-            Idiom::AddScaled(_, s) | Idiom::SubScaled(_, s) => s,
+            Idiom::AddScaled(_, s) | Idiom::SubScaled(_, s) | Idiom::Choose(_, _, s) => s,
+            Idiom::ChooseFirst(_, _, s) | Idiom::ChooseSecond(_, _, s) => s,
             Idiom::Blend(_, s) | Idiom::BlendSquare(_, s) => s,
             Idiom::Descend(_, s) => s,
         }
@@ -94,11 +109,14 @@ impl Finder<'_> {
             && self.dtypes[usize::from(r)] == DType::F32
     }
 
+    fn is_number(&self, r: Reg) -> bool {
+        matches!(self.instrs[usize::from(r)], Instr::Scalar { .. })
+    }
+
     /// x·s as (x, s).
     fn scaled(&self, r: Reg) -> Option<(Reg, Reg)> {
         let (a, b) = self.inner(r, BinaryFn::Mul)?;
-        let is_number = |r: Reg| matches!(self.instrs[usize::from(r)], Instr::Scalar { .. });
-        match (is_number(a), is_number(b)) {
+        match (self.is_number(a), self.is_number(b)) {
             (true, false) => Some((b, a)),
             _ if self.may_be_uniform(b) => Some((a, b)),
             _ => None,
@@ -107,7 +125,11 @@ impl Finder<'_> {
 
     /// The idiom that ends at instruction `i`; those inside of it are added to `inside`.
     fn at(&self, i: usize, inside: &mut Vec<Reg>) -> Option<Idiom> {
-        let Instr::Binary { f, a, b } = self.instrs[i] else { return None };
+        let (f, a, b) = match self.instrs[i] {
+            Instr::Binary { f, a, b } => (f, a, b),
+            Instr::Select { c, a, b } => return self.choose(c, a, b, inside),
+            _ => return None,
+        };
         match f {
             BinaryFn::Add => {
                 if let (Some((x, s)), Some((y, t))) = (self.scaled(a), self.scaled(b)) {
@@ -136,6 +158,26 @@ impl Finder<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A choice by a comparison with a number.
+    fn choose(&self, c: Reg, a: Reg, b: Reg, inside: &mut Vec<Reg>) -> Option<Idiom> {
+        let (f, (left, right)) = match self.instrs[usize::from(c)] {
+            Instr::Binary { f, .. } if f.is_comparison() => (f, self.inner(c, f)?),
+            _ => return None,
+        };
+        let (x, s) = if self.is_number(right) { (left, right) } else { (right, left) };
+        if !self.is_number(s) || self.is_number(x) || self.dtypes[usize::from(x)] != DType::F32 {
+            return None;
+        }
+        let condition = Condition { f, turned: s == left };
+        inside.push(c);
+        Some(match (self.is_number(a), self.is_number(b)) {
+            (true, true) => return None,
+            (true, false) => Idiom::ChooseFirst(condition, [x, b], [s, a]),
+            (false, true) => Idiom::ChooseSecond(condition, [x, a], [s, b]),
+            (false, false) => Idiom::Choose(condition, [x, a, b], [s]),
+        })
     }
 
     /// p − x·rate where x is m / (√v·s + eps).
@@ -206,6 +248,25 @@ impl Run {
     }
 }
 
+impl Run {
+    /// [`Run::each`] for a condition on x and the first uniform operand.
+    ///
+    /// # Safety
+    /// As [`Run::run`].
+    #[inline(always)]
+    unsafe fn choose(&self, holds: impl Fn(f32, f32) -> bool) {
+        let [s, t, _] = self.s;
+        // SAFETY: by the caller.
+        unsafe {
+            match self.idiom {
+                Idiom::ChooseFirst(..) => self.each(|x, b, _| if holds(x, s) { t } else { b }),
+                Idiom::ChooseSecond(..) => self.each(|x, a, _| if holds(x, s) { a } else { t }),
+                _ => self.each(|x, a, b| if holds(x, s) { a } else { b }),
+            }
+        }
+    }
+}
+
 impl Job for Run {
     type Out = ();
 
@@ -220,6 +281,17 @@ impl Job for Run {
                 Idiom::Blend(..) => self.each(|a, b, _| a * s + b * t),
                 Idiom::BlendSquare(..) => self.each(|a, b, _| a * s + b * b * t),
                 Idiom::Descend(..) => self.each(|p, m, v| p - m / (v.sqrt() * s + t) * u),
+                Idiom::Choose(is, ..) | Idiom::ChooseFirst(is, ..) | Idiom::ChooseSecond(is, ..) => {
+                    match (is.f, is.turned) {
+                        (BinaryFn::Eq, _) => self.choose(|x, s| x == s),
+                        (BinaryFn::Ne, _) => self.choose(|x, s| x != s),
+                        (BinaryFn::Lt, false) => self.choose(|x, s| x < s),
+                        (BinaryFn::Lt, true) => self.choose(|x, s| s < x),
+                        (BinaryFn::Le, false) => self.choose(|x, s| x <= s),
+                        (BinaryFn::Le, true) => self.choose(|x, s| s <= x),
+                        (f, _) => unreachable!("not a comparison: {f:?}"),
+                    }
+                }
             }
         }
     }
@@ -321,6 +393,52 @@ mod tests {
                     for i in 0..n {
                         let got = [m[i], v[i], p[i]].map(f32::to_bits);
                         assert_eq!(got, expected[i].map(f32::to_bits), "element {i} of {n}, {} {stride}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every comparison, either way round, with each choice a number or not: NaN, zeros of both signs and ties too.
+    #[test]
+    fn choices_are_those_of_a_comparison_and_a_selection() {
+        let x = [1.5f32, -0.0, 0.0, f32::NAN, -2.0, f32::INFINITY, 0.5, f32::NEG_INFINITY].repeat(5);
+        let (p, q) =
+            ((0..40).map(|i| i as f32).collect::<Vec<_>>(), (0..40).map(|i| -3.0 * i as f32).collect::<Vec<_>>());
+        let load = |input| Instr::Load { input };
+        let number = |arg| Instr::Scalar { arg, dtype: DType::F32 };
+        for f in [BinaryFn::Eq, BinaryFn::Ne, BinaryFn::Lt, BinaryFn::Le] {
+            for (turned, first, second) in
+                [false, true].iter().flat_map(|&t| [(t, false, false), (t, true, false), (t, false, true)])
+            {
+                // Registers: x, p, q, the number compared with, the number chosen.
+                let (a, b) = (if turned { 3 } else { 0 }, if turned { 0 } else { 3 });
+                let compare = Instr::Binary { f, a, b };
+                let select = Instr::Select { c: 5, a: if first { 4 } else { 1 }, b: if second { 4 } else { 2 } };
+                let instrs = vec![load(0), load(1), load(2), number(0), number(1), compare, select];
+                let kernel = Kernel::new(instrs, vec![DType::F32; 3], vec![6]).expect("a right kernel");
+                assert!(kernel.idioms.ends[6].is_some());
+                for (isa, s) in
+                    Isa::available().into_iter().flat_map(|isa| [(isa, 0.0f32), (isa, 0.5), (isa, f32::NAN)])
+                {
+                    let cpu = Cpu::new(Some(isa), 1);
+                    let mut y = vec![9f32; 40];
+                    let source = |data| Source::Data { data: Slice::of::<f32>(data), offset: 0, strides: &[1] };
+                    let sources = [source(&x[..]), source(&p[..]), source(&q[..])];
+                    let args = [Number::Float(s.into()), Number::Float(7.25)];
+                    let mut sinks = [Sink { data: SliceMut::of(&mut y), offset: 0, strides: &[1] }];
+                    run(&cpu, &kernel, &[40], &sources, &args, &mut sinks).expect("floats");
+                    for i in 0..40 {
+                        let (l, r) = if turned { (s, x[i]) } else { (x[i], s) };
+                        let holds = match f {
+                            BinaryFn::Eq => l == r,
+                            BinaryFn::Ne => l != r,
+                            BinaryFn::Lt => l < r,
+                            _ => l <= r,
+                        };
+                        let chosen =
+                            if holds { [p[i], 7.25][usize::from(first)] } else { [q[i], 7.25][usize::from(second)] };
+                        assert_eq!(y[i], chosen, "{f:?} {turned} of {} and {s}, {}", x[i], isa.name());
                     }
                 }
             }
