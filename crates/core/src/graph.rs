@@ -27,11 +27,15 @@ impl Hasher for IdHasher {
 /// A map by node id.
 pub(crate) type IdMap<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 
-/// The nodes below some roots, in the order of recording, which is a topological order.
+/// The nodes below some roots in a topological order: that of recording, but that those without inputs stand before the
+/// first that reads them. So the order does not depend on when the leaf of a parameter was made, which another thread may
+/// have kept from an earlier step.
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) nodes: Vec<Arc<Node>>,
+    /// The ids in the order of recording, and where their nodes stand.
     ids: Vec<u64>,
+    places: Vec<u32>,
     edges: Vec<u32>,
     /// Where each node's edges end.
     ends: Vec<u32>,
@@ -54,6 +58,9 @@ struct Scratch {
 
 /// The paper of a walk over more edges than this is thrown away.
 const SCRATCH_LIMIT: usize = 1 << 16;
+
+/// Of a node whose place is not known yet.
+const UNPLACED: u32 = u32::MAX;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -102,19 +109,41 @@ impl Recording {
             nodes: Vec::with_capacity(found.len()),
             edges: Vec::with_capacity(children.len()),
             ends: Vec::with_capacity(found.len()),
+            places: vec![UNPLACED; found.len()],
             ids,
         };
-        for (i, f) in found.drain(..).enumerate() {
-            let inputs = &children[f.first as usize..(f.first + f.count) as usize];
-            recording.edges.extend(inputs.iter().map(|&id| below(&recording.ids, i, id)));
-            recording.ends.push(recording.edges.len() as u32);
-            recording.nodes.push(f.node);
+        for (i, f) in found.iter().enumerate().filter(|(_, f)| f.count > 0) {
+            let inputs = &mut children[f.first as usize..(f.first + f.count) as usize];
+            for input in &mut *inputs {
+                let at = below(&recording.ids, i, *input);
+                recording.leaf(at as usize, found);
+                *input = u64::from(at);
+            }
+            recording.edges.extend(inputs.iter().map(|&at| recording.places[at as usize]));
+            recording.push(i, found);
         }
+        // What nothing here reads was asked for itself.
+        (0..found.len()).for_each(|i| recording.leaf(i, found));
+        found.clear();
         children.clear();
         if children.capacity() <= SCRATCH_LIMIT {
             SCRATCH.set(scratch);
         }
         recording
+    }
+
+    /// Lets the i-th node that was found follow, whose edges are there.
+    fn push(&mut self, i: usize, found: &[Found]) {
+        self.places[i] = self.nodes.len() as u32;
+        self.nodes.push(found[i].node.clone());
+        self.ends.push(self.edges.len() as u32);
+    }
+
+    /// The same for a node without inputs, unless it is there.
+    fn leaf(&mut self, i: usize, found: &[Found]) {
+        if self.places[i] == UNPLACED {
+            self.push(i, found);
+        }
     }
 
     /// The inputs of the i-th node, as indices.
@@ -125,7 +154,7 @@ impl Recording {
 
     /// Where `node` stands, when it is here.
     pub(crate) fn position(&self, node: &Node) -> Option<u32> {
-        self.ids.binary_search(&node.id).ok().map(|i| i as u32)
+        self.ids.binary_search(&node.id).ok().map(|i| self.places[i])
     }
 
     /// Appends the structure to `key`: operations, attributes, shapes, types and edges, no values. A node that

@@ -43,7 +43,7 @@ pub use compound::attention::AttentionOptions;
 pub use compound::batch_norm::NormOptions;
 pub use compound::conv::ConvAxis;
 pub use compound::recurrence::{Recurred, Recurrence};
-pub use compound::recurrent::RecurrentCell;
+pub use compound::recurrent::{RecurrentCell, RecurrentEdit};
 pub use config::{Config, config, cpu, set_isa, set_threads};
 pub use error::{Error, Result};
 pub use exec::cache::{cached_plans, force_collisions};

@@ -12,6 +12,12 @@ pub trait Observer {
     /// Whether it wants the value at `path`, the result of a module of this kind or a named value (kind `tap`).
     fn wants(&self, path: &str, kind: &str) -> bool;
 
+    /// Whether it may put something in the place of the value at `path`.
+    fn changes(&self, path: &str, kind: &str) -> bool;
+
+    /// Whether it asks for the gradient of the value at `path`, also where that has to be made for it.
+    fn wants_gradient(&self, path: &str, kind: &str) -> bool;
+
     /// Takes a value that it wants. What it returns flows on in its place.
     fn see(&self, path: &Arc<str>, kind: &Arc<str>, value: &Tensor) -> Tensor;
 }
@@ -59,9 +65,23 @@ pub fn observed() -> bool {
 /// Whether somebody wants the value `name` of the running module: where it is not needed otherwise, it is computed for
 /// them only.
 pub fn tap_wanted(name: &str) -> bool {
+    any(name, |observer, path| observer.wants(path, TAP))
+}
+
+/// Whether somebody may change the value `name` of the running module.
+pub fn tap_changed(name: &str) -> bool {
+    any(name, |observer, path| observer.changes(path, TAP))
+}
+
+/// Whether somebody wants the gradient of the value `name` of the running module.
+pub fn tap_gradient_wanted(name: &str) -> bool {
+    any(name, |observer, path| observer.wants_gradient(path, TAP))
+}
+
+fn any(name: &str, f: impl Fn(&dyn Observer, &str) -> bool) -> bool {
     observed() && {
         let path = path_of(name);
-        observers().iter().any(|observer| observer.wants(&path, TAP))
+        observers().iter().any(|observer| f(&**observer, &path))
     }
 }
 

@@ -288,6 +288,21 @@ fn a_structure_is_confirmed_behind_its_hash() -> Result<()> {
     Ok(())
 }
 
+/// The leaf of a cell lives as long as somebody holds it: before an input is made or behind it.
+#[test]
+fn a_plan_does_not_depend_on_when_leaves_were_made() -> Result<()> {
+    let (w, b) = (Cell::new(&Tensor::from([[1.0f32, 2.0]]), false), Cell::new(&Tensor::from([3.0f32]), false));
+    let run = |x: &Tensor| (x.matmul(&w.tensor().t()) + b.tensor()).to_vec::<f32>();
+    assert_eq!(run(&Tensor::from([[1.0f32, 1.0]]))?, [6.0]);
+    let before = stats();
+    let held = (b.tensor(), w.tensor());
+    assert_eq!(run(&Tensor::from([[2.0f32, 1.0]]))?, [7.0]);
+    drop(held);
+    assert_eq!(run(&Tensor::from([[0.0f32, 1.0]]))?, [5.0]);
+    assert_eq!(stats().plans, before.plans, "one structure, one plan");
+    Ok(())
+}
+
 #[test]
 fn a_long_chain_is_built_evaluated_and_dropped() -> Result<()> {
     let mut x = Tensor::from(0.0f64);

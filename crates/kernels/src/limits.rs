@@ -34,7 +34,9 @@ fn multiply_adds(isa: Isa, rounds: usize) -> (usize, f32) {
             let factor = std::hint::black_box(_mm512_set1_ps(0.999));
             let mut sums = [_mm512_set1_ps(1.0); CHAINS];
             for _ in 0..rounds {
-                sums = sums.map(|sum| _mm512_fmadd_ps(sum, factor, factor));
+                for sum in &mut sums {
+                    *sum = _mm512_fmadd_ps(*sum, factor, factor);
+                }
             }
             let all = sums.into_iter().fold(factor, |a, b| _mm512_add_ps(a, b));
             (2 * 16 * CHAINS * rounds, _mm512_reduce_add_ps(all))
@@ -45,7 +47,9 @@ fn multiply_adds(isa: Isa, rounds: usize) -> (usize, f32) {
             let factor = std::hint::black_box(_mm256_set1_ps(0.999));
             let mut sums = [_mm256_set1_ps(1.0); CHAINS];
             for _ in 0..rounds {
-                sums = sums.map(|sum| _mm256_fmadd_ps(sum, factor, factor));
+                for sum in &mut sums {
+                    *sum = _mm256_fmadd_ps(*sum, factor, factor);
+                }
             }
             let all = sums.into_iter().fold(factor, |a, b| _mm256_add_ps(a, b));
             (2 * 8 * CHAINS * rounds, _mm256_cvtss_f32(all))

@@ -4,7 +4,7 @@
 use limpid_kernels::{DType, Number};
 
 use crate::compound::call_many;
-use crate::compound::recurrent::{Recurrent, RecurrentCell};
+use crate::compound::recurrent::{Recurrent, RecurrentCell, RecurrentEdit};
 use crate::error::Error;
 use crate::node::grad_enabled;
 use crate::op::source;
@@ -47,6 +47,9 @@ pub struct Recurrence {
     pub reverse: bool,
     /// Whether the gates are wanted.
     pub gates: bool,
+    /// Changes of gates, by their place in torch's order, and of the cell, behind them. With any of them the steps are
+    /// recorded in primitives, which takes longer.
+    pub edits: Vec<(usize, RecurrentEdit)>,
 }
 
 /// What a layer in one direction gives.
@@ -79,6 +82,7 @@ impl Recurrence {
             lengths: None,
             reverse: false,
             gates: false,
+            edits: Vec::new(),
         }
     }
 
@@ -182,7 +186,12 @@ impl Recurrence {
             lengths: self.lengths.is_some(),
             saved,
         };
-        let mut results = call_many(compound, &inputs.iter().collect::<Vec<_>>()).into_iter();
+        let results = if self.edits.is_empty() {
+            call_many(compound, &inputs.iter().collect::<Vec<_>>())
+        } else {
+            compound.steps(&inputs, &self.edits)
+        };
+        let mut results = results.into_iter();
         let (output, h_n) = (results.next().expect("a result"), results.next().expect("a result"));
         let c_n = if lstm { results.next() } else { None };
         let (gates, second) = (results.next(), results.next());

@@ -61,6 +61,15 @@ impl RecurrentCell {
     }
 }
 
+/// What is done to a gate or a cell of all steps, `[T, N, H]`.
+#[derive(Clone, Debug)]
+pub enum RecurrentEdit {
+    /// It is added to what the step computes.
+    Add(Tensor),
+    /// It stands in its place.
+    Set(Tensor),
+}
+
 /// The loop over the steps. Inputs, in this order: W_ih·x + b of all steps [T, N, G·H], W_hh [G·H, R], h₀ [N, R]; c₀ [N, H]
 /// of an LSTM; b_hh [3·H] of a GRU with biases; W_hr [R, H] where `projected`; the length of each sequence [N] (i64)
 /// where `lengths`. R is H without a projection.
@@ -178,13 +187,15 @@ impl Recurrent {
         kernel::Layer { kind, steps: x[0], batch: x[1], hidden, state: w[1], reverse: self.reverse }
     }
 
-    /// The next states from the part of the input and W_hh·h + b_hh, and what the gradient reads.
+    /// The next states from the part of the input and W_hh·h + b_hh, and what the gradient reads. Every gate, and then the
+    /// cell of an LSTM, is what `edit` makes of its number and value.
     fn step(
         &self,
         x: &Tensor,
         h: &Tensor,
         states: &[Tensor],
         projection: Option<&Tensor>,
+        edit: &dyn Fn(usize, Tensor) -> Tensor,
     ) -> (Vec<Tensor>, Vec<Tensor>) {
         let width = x.shape()[1] / self.cell.gates();
         match self.cell {
@@ -192,9 +203,9 @@ impl Recurrent {
             RecurrentCell::Relu => (vec![(x + h).relu()], vec![]),
             RecurrentCell::Lstm => {
                 let sum = x + h;
-                let (i, f) = (block(&sum, 0, width).sigmoid(), block(&sum, 1, width).sigmoid());
-                let (g, o) = (block(&sum, 2, width).tanh(), block(&sum, 3, width).sigmoid());
-                let c = &f * &states[1] + &i * &g;
+                let (i, f) = (edit(0, block(&sum, 0, width).sigmoid()), edit(1, block(&sum, 1, width).sigmoid()));
+                let (g, o) = (edit(2, block(&sum, 2, width).tanh()), edit(3, block(&sum, 3, width).sigmoid()));
+                let c = edit(4, &f * &states[1] + &i * &g);
                 let mut next = &o * c.tanh();
                 if let Some(w) = projection {
                     next = dot(&next, &transpose(w));
@@ -203,13 +214,51 @@ impl Recurrent {
             }
             RecurrentCell::Gru => {
                 let both = slice(x, 1, 0, 1, 2 * width) + slice(h, 1, 0, 1, 2 * width);
-                let (r, z) = (block(&both, 0, width).sigmoid(), block(&both, 1, width).sigmoid());
+                let (r, z) = (edit(0, block(&both, 0, width).sigmoid()), edit(1, block(&both, 1, width).sigmoid()));
                 let hidden = block(h, 2, width);
-                let n = (block(x, 2, width) + &r * &hidden).tanh();
+                let n = edit(2, (block(x, 2, width) + &r * &hidden).tanh());
                 let next = rest(&z) * &n + &z * &states[0];
                 (vec![next], vec![concat(&[&r, &z, &n], 1), hidden])
             }
         }
+    }
+
+    /// All steps in primitives, with changes of gates and cells by their number.
+    pub(crate) fn steps(&self, inputs: &[Tensor], edits: &[(usize, RecurrentEdit)]) -> Vec<Tensor> {
+        let given = self.inputs(inputs);
+        let steps = given.x.shape()[0];
+        let w = transpose(given.w);
+        let mask = given.lengths.map(|lengths| active(lengths, steps));
+        let changed = edits.iter().map(|(_, edit)| match edit {
+            RecurrentEdit::Add(t) | RecurrentEdit::Set(t) => t.clone(),
+        });
+        let rows: Vec<Tensor> = std::iter::once(given.x.clone()).chain(mask).chain(changed).collect();
+        let (mut last, mut stacks) = run_loop(given.states, &rows, None, steps, self.reverse, |states, row| {
+            let (mask, changed) = row[1..].split_at(usize::from(self.lengths));
+            let edit = |gate: usize, value: Tensor| {
+                let all = edits.iter().zip(changed).filter(|((number, _), _)| *number == gate);
+                all.fold(value, |value, ((_, edit), t)| match edit {
+                    RecurrentEdit::Add(_) => value + t,
+                    RecurrentEdit::Set(_) => t.clone(),
+                })
+            };
+            let mut h = dot(&states[0], &w);
+            if let Some(bias) = given.bias {
+                h = &h + broadcast(bias, h.shape());
+            }
+            let (next, saved) = self.step(&row[0], &h, states, given.projection, &edit);
+            let stacks = std::iter::once(next[0].clone()).chain(saved.into_iter().filter(|_| self.saved));
+            let stacks = stacks.map(|t| {
+                let zeros = t.zeros_like();
+                going_on(mask.first(), t, &zeros)
+            });
+            let stacks = stacks.collect();
+            (next.into_iter().zip(states).map(|(t, old)| going_on(mask.first(), t, old)).collect(), stacks)
+        });
+        let mut results = vec![stacks.remove(0)];
+        results.append(&mut last);
+        results.append(&mut stacks);
+        results
     }
 }
 
@@ -241,29 +290,7 @@ impl Compound for Recurrent {
     }
 
     fn body(&self, inputs: &[Tensor]) -> Vec<Tensor> {
-        let given = self.inputs(inputs);
-        let steps = given.x.shape()[0];
-        let w = transpose(given.w);
-        let mask = given.lengths.map(|lengths| active(lengths, steps));
-        let rows: Vec<Tensor> = std::iter::once(given.x.clone()).chain(mask).collect();
-        let (mut last, mut stacks) = run_loop(given.states, &rows, None, steps, self.reverse, |states, row| {
-            let mut h = dot(&states[0], &w);
-            if let Some(bias) = given.bias {
-                h = &h + broadcast(bias, h.shape());
-            }
-            let (next, saved) = self.step(&row[0], &h, states, given.projection);
-            let stacks = std::iter::once(next[0].clone()).chain(saved.into_iter().filter(|_| self.saved));
-            let stacks = stacks.map(|t| {
-                let zeros = t.zeros_like();
-                going_on(row.get(1), t, &zeros)
-            });
-            let stacks = stacks.collect();
-            (next.into_iter().zip(states).map(|(t, old)| going_on(row.get(1), t, old)).collect(), stacks)
-        });
-        let mut results = vec![stacks.remove(0)];
-        results.append(&mut last);
-        results.append(&mut stacks);
-        results
+        self.steps(inputs, &[])
     }
 
     fn has_kernel(&self, inputs: &[Meta]) -> bool {

@@ -117,6 +117,15 @@ impl Observer for Collector {
         patterns.any(|pattern| glob::matches_module(pattern, path, kind))
     }
 
+    fn changes(&self, path: &str, kind: &str) -> bool {
+        self.changes.iter().any(|change| glob::matches_module(&change.pattern, path, kind))
+    }
+
+    fn wants_gradient(&self, path: &str, kind: &str) -> bool {
+        // Not of everything: it may be dear.
+        self.gradients && !self.pattern.ends_with("**") && glob::matches_module(&self.pattern, path, kind)
+    }
+
     fn see(&self, path: &Arc<str>, kind: &Arc<str>, value: &Tensor) -> Tensor {
         let value = self.change(path, kind, value);
         if glob::matches_module(&self.pattern, path, kind) {

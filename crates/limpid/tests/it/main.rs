@@ -6,6 +6,7 @@ mod classes;
 mod distances;
 mod dropouts;
 mod embeddings;
+mod gates;
 mod hostile;
 mod lazy;
 mod loss_values;

@@ -1,12 +1,13 @@
 //! Recurrent networks: RNN, LSTM and GRU over sequences.
 
+mod gates;
 mod settings;
 mod step;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-use limpid_core::{DType, Error, Recurred, RecurrentCell, Shape, Tensor, seeing};
+use limpid_core::{DType, Error, RecurrentCell, Shape, Tensor};
 
 use crate::module::{Module, Visitor};
 use crate::nn::draws::Draws;
@@ -83,7 +84,10 @@ pub type GRU = Recurrent<Gated>;
 ///
 /// A [`tap`](crate::tap) finds the hidden states of each layer as `hidden_l0`, `hidden_l0_reverse`, …, the cells of an LSTM as
 /// `cell_l0` and the gates as `i_l0`, `f_l0`, `g_l0`, `o_l0` (LSTM) or `r_l0`, `z_l0`, `n_l0` (GRU), each `[T, N, size]`. What it
-/// puts in the place of hidden states flows on to the next layer and the output; gates and cells can only be seen.
+/// puts in the place of hidden states flows on to the next layer and the output; what it puts in the place of gates or cells
+/// enters at every step, made of the gates of the layer as it would have been. Their gradient is that of the loss by a gate at a
+/// step with all that follows from it; since it takes a second run it is computed where the pattern names gates
+/// (`**.f_l0`), not where it asks for everything (`**`).
 ///
 /// ```
 /// use limpid::prelude::*;
@@ -275,9 +279,7 @@ impl<K: RecurrentKind> Recurrent<K> {
                 recurrence.c0 = c0.map(|c| c.select(0, k as isize));
                 recurrence.lengths = steps.lengths.clone();
                 recurrence.reverse = direction == 1;
-                recurrence.gates = wanted::<K>(&suffix);
-                let found = recurrence.run(&x);
-                self.show(&found, &suffix);
+                let found = gates::run::<K>(recurrence, &x, &suffix);
                 outputs.push(found.output.tap(&format!("hidden{suffix}")));
                 h_n.push(found.h_n);
                 c_n.extend(found.c_n);
@@ -291,34 +293,6 @@ impl<K: RecurrentKind> Recurrent<K> {
             }
         }
         (x, h_n, c_n)
-    }
-}
-
-impl<K: RecurrentKind> Recurrent<K> {
-    /// Shows the gates and cells of all steps to the taps that run.
-    #[track_caller]
-    fn show(&self, found: &Recurred, suffix: &str) {
-        if let Some(gates) = &found.gates {
-            show_gates::<K>(gates, suffix);
-        }
-        if let Some(cells) = &found.cells {
-            let _ = cells.tap(&format!("cell{suffix}"));
-        }
-    }
-}
-
-/// Whether a tap wants the gates or the cells.
-fn wanted<K: RecurrentKind>(suffix: &str) -> bool {
-    let cell = (K::CELL == RecurrentCell::Lstm).then_some("cell");
-    seeing::observed() && K::GATES.iter().copied().chain(cell).any(|n| seeing::tap_wanted(&format!("{n}{suffix}")))
-}
-
-/// Shows gates that stand side by side. The result does not depend on what is shown.
-#[track_caller]
-fn show_gates<K: RecurrentKind>(gates: &Tensor, suffix: &str) {
-    let count = K::GATES.len();
-    for (gate, values) in K::GATES.iter().zip(gates.chunk(count, -1)) {
-        let _ = values.tap(&format!("{gate}{suffix}"));
     }
 }
 

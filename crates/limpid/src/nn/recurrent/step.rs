@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use limpid_core::{DType, Error, RecurrentCell, Shape, Tensor};
 
-use super::{Elman, Gated, LongShortTerm, RecurrentKind, RecurrentWeights, Settings, show_gates, wanted};
+use super::{Elman, Gated, LongShortTerm, RecurrentKind, RecurrentWeights, Settings, gates};
 use crate::module::{Module, Visitor};
 use crate::nn::draws::Draws;
 use crate::site::{Scope, Site};
@@ -109,11 +109,7 @@ impl<K: RecurrentKind> RecurrentStep<K> {
         let mut layer = self.weights.recurrence(self.settings.cell);
         layer.h0 = h.map(wide);
         layer.c0 = c.map(wide);
-        layer.gates = wanted::<K>("");
-        let found = layer.run(&wide(x).unsqueeze(0));
-        if let Some(gates) = &found.gates {
-            show_gates::<K>(&gates.squeeze(0), "");
-        }
+        let found = gates::run::<K>(layer, &wide(x).unsqueeze(0), "");
         let narrow = |t: &Tensor| if unbatched { t.squeeze(0) } else { t.clone() };
         let h = scope.output(narrow(&found.h_n));
         let c = match &found.c_n {
