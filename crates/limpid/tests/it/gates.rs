@@ -82,7 +82,7 @@ fn gradients_of<M: Module>(model: &M, name: &str, run: impl Fn() -> Tensor) -> R
     let bits = |t: &Tensor| Ok::<_, Error>(t.to_vec::<f64>()?.into_iter().map(f64::to_bits).collect::<Vec<_>>());
     let weights = |loss: &Tensor| -> Result<Vec<Vec<u64>>> {
         let found = loss.gradients(model)?;
-        model.named_parameters().iter().map(|(name, _)| bits(&found.get(name).expect("a gradient"))).collect()
+        model.named_parameters().iter().map(|(name, _)| bits(found.get(name).expect("a gradient"))).collect()
     };
     let plain = run();
     let (expected, expected_weights) = (bits(&plain)?, weights(&plain)?);
